@@ -1,0 +1,106 @@
+"""What in a valid configuration will hurt later, here or in the cloud?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from fcemu.model import LOCAL_EFFECT_MISSING, Account, CustomDomain, Function, HttpTrigger
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One warning: what it is about, what happens, and what to write."""
+
+    subject: str
+    text: str
+
+
+def findings(account: Account) -> list[Finding]:
+    """The warnings about an account, in the order of its functions and domains."""
+    found = [finding for function in account.functions for finding in _of_function(function)]
+    return found + [finding for domain in account.customDomains for finding in _of_domain(domain)]
+
+
+def _of_function(function: Function) -> Iterator[Finding]:
+    subject = f"function {function.functionName}"
+    takes_sockets = any("GET" in trigger.triggerConfig.methods for trigger in function.triggers)
+    if not function.triggers:
+        yield Finding(
+            subject,
+            "it has no HTTP trigger, so its address answers 404 TriggerNotFound; add `triggers: [{triggerName: "
+            "http-trigger, triggerType: http, triggerConfig: {methods: [GET, POST], authType: anonymous}}]`",
+        )
+    if "timeout" not in function.model_fields_set:
+        yield Finding(
+            subject,
+            "`timeout` is not written, so it is 3 seconds: every WebSocket is cut 3 seconds after it opened (close "
+            "code 1006), and a slower response becomes 502; write for example `timeout: 900` (at most 86400)",
+        )
+    if takes_sockets and function.instanceConcurrency == 1:
+        yield Finding(
+            subject,
+            "`instanceConcurrency` is 1, so each open WebSocket occupies, and bills, an instance of its own, and "
+            "clients on different sockets share no memory; write for example `instanceConcurrency: 100`",
+        )
+    defaults = Function.model_fields
+    unused = [key for key in LOCAL_EFFECT_MISSING if getattr(function, key) not in (None, defaults[key].default)]
+    if unused:
+        yield Finding(
+            subject,
+            f"{_listed(unused)} accepted but without effect here: the cloud applies what is written, so test what "
+            "depends on it there",
+        )
+    for trigger in function.triggers:
+        yield from _of_trigger(function, trigger)
+
+
+def _of_trigger(function: Function, trigger: HttpTrigger) -> Iterator[Finding]:
+    subject = f"trigger {function.functionName}/{trigger.triggerName}"
+    config = trigger.triggerConfig
+    if "GET" not in config.methods:
+        yield Finding(
+            subject,
+            "`methods` lacks GET, which every WebSocket handshake is: the cloud answers it with 403; write "
+            f"`methods: [{', '.join(('GET', *config.methods))}]`",
+        )
+    if config.authType == "jwt":
+        yield from _of_jwt(subject, "authConfig", config.authConfig)
+    if config.corsConfig is not None:
+        yield _not_emulated(subject, "corsConfig")
+
+
+def _of_domain(domain: CustomDomain) -> Iterator[Finding]:
+    subject = f"custom domain {domain.domainName}"
+    if domain.authConfig.authType == "jwt":
+        yield from _of_jwt(subject, "authInfo", domain.authConfig.authInfo)
+    if domain.corsConfig is not None:
+        yield _not_emulated(subject, "corsConfig")
+    for route in domain.routeConfig.routes:
+        if route.rewriteConfig is not None:
+            yield _not_emulated(f"{subject}, route {route.path}", "rewriteConfig")
+
+
+def _of_jwt(subject: str, key: str, config: dict[str, Any] | str | None) -> Iterator[Finding]:
+    # Both spellings are in use: fc3's schema writes whitelist, its own samples whiteList (fc-semantics 4.1).
+    present = {name.lower() for name, value in config.items() if value} if isinstance(config, dict) else set()
+    if {"whitelist", "blacklist"} <= present:
+        yield Finding(
+            subject,
+            f"`{key}` has both `whitelist` and `blacklist`, which exclude each other: the deployment is refused; keep "
+            "`whitelist` (these paths need no token) or `blacklist` (only these need one)",
+        )
+
+
+def _not_emulated(subject: str, key: str) -> Finding:
+    return Finding(
+        subject,
+        f"`{key}` is accepted but not emulated yet: the cloud applies it, fcemu does not; remove it here, or test what "
+        "depends on it in the cloud",
+    )
+
+
+def _listed(keys: list[str]) -> str:
+    quoted = [f"`{key}`" for key in keys]
+    return f"{quoted[0]} is" if len(quoted) == 1 else f"{', '.join(quoted[:-1])} and {quoted[-1]} are"

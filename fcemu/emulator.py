@@ -1,0 +1,148 @@
+"""Who owns everything's lifetime? `Emulator`: one account, served on one address."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import resource
+import socket
+from collections.abc import Mapping
+from types import TracebackType
+
+from fcemu.clock import Clock, SystemClock
+from fcemu.errors import FCError, StartError
+from fcemu.gateway.gateway import Gateway
+from fcemu.instances.pool import InstancePool
+from fcemu.journal import Journal
+from fcemu.model import Account
+from fcemu.scheduling.billing import Bill
+from fcemu.trigger.routing import Router
+
+
+class Emulator:
+    """An account behind a front. `async with` starts it and leaves nothing behind.
+
+    Args:
+        account: what to serve; `account.fcemu.listen` says where, port 0 lets the system choose.
+        journal: where everything that happens is recorded.
+        clock: the source of time.
+        env_file: variables for every function, from `fcemu.envFile`.
+
+    Attributes:
+        host, port: where it listens, once started.
+    """
+
+    def __init__(
+        self,
+        account: Account,
+        *,
+        journal: Journal | None = None,
+        clock: Clock | None = None,
+        env_file: Mapping[str, str] | None = None,
+    ) -> None:
+        self.account = account
+        self.journal = journal or Journal()
+        self.clock = clock or SystemClock()
+        self.host = ""
+        self.port = 0
+        self._env_file = env_file or {}
+        self._server: asyncio.Server | None = None
+        self._pool: InstancePool | None = None
+        self._gateway: Gateway | None = None
+
+    async def start(self) -> None:
+        """Listen, and start one instance of each function unless `fcemu.start` is lazy.
+
+        Raises:
+            StartError: the address is taken, or a function does not start; its last output is in the text.
+        """
+        raise_descriptor_limit()
+        sock = _listen(self.account.fcemu.listen)
+        self.host, self.port = sock.getsockname()[:2]
+        self._pool = InstancePool(self.account, self.journal, self.clock, self._env_file)
+        self._gateway = Gateway(self.account, Router(self.account), self._pool, self.journal, self.clock)
+        try:
+            if self.account.fcemu.start == "eager":
+                errors = await self._pool.warm()
+                if errors:
+                    raise StartError("\n\n".join(_explain(error) for error in errors))
+            # Only now: whoever can connect can also be served.
+            self._server = await asyncio.get_running_loop().create_server(
+                self._gateway.connection, sock=sock, backlog=4096
+            )
+        except BaseException:
+            sock.close()
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """Take no more connections, stop the functions within their grace period, cut what is left."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        gateway, self._gateway = self._gateway, None
+        if gateway is not None and self._pool is not None:
+            gateway.refuse_new()
+            await self._pool.close()
+            await gateway.close()
+
+    def bill(self, function: str) -> Bill:
+        """What a function has run up so far, or had when the emulator was stopped."""
+        return self._pool.meter.bill(function) if self._pool is not None else Bill()
+
+    @property
+    def url(self) -> str:
+        """The address of the front."""
+        return f"http://{address(self.host, self.port)}"
+
+    async def __aenter__(self) -> Emulator:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+
+def address(host: str, port: int) -> str:
+    """`host:port`, an IPv6 host in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def raise_descriptor_limit() -> int:
+    """Raise the soft limit of open files to the hard one: a socket needs two. Returns the limit."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+def _listen(listen: str) -> socket.socket:
+    host, _, port = listen.rpartition(":")
+    host = host.strip("[]")
+    try:
+        family, _, _, _, where = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0]
+        sock = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        raise StartError(f"cannot listen on {listen}: {error}") from error
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(where)
+        sock.listen(4096)
+    except OSError as error:
+        sock.close()
+        raise StartError(
+            f"cannot listen on {listen}: {error.strerror}. Choose another port with --port, or 0 for any free one"
+        ) from error
+    sock.setblocking(False)
+    return sock
+
+
+def _explain(error: FCError) -> str:
+    lines = [error.message]
+    if error.reason != error.message:
+        lines.append(f"reason: {error.reason}")
+    if error.remedy:
+        lines.append(f"remedy: {error.remedy}")
+    return "\n".join(lines)

@@ -1,0 +1,165 @@
+"""The two kinds of failure, kept apart.
+
+Error tree::
+
+    FCError                what the cloud answers to a client; one row of `Refusal`
+    FcemuError             your set-up is wrong; never sent to a client
+        ConfigError        the configuration cannot be used (exit code 2)
+        StartError         the emulator or a function could not be started (exit code 1)
+
+Every answer that the gateway makes itself is a row of `Refusal`. The columns are those of the vendor's
+table of status codes (PAGE, "Troubleshooting pre-handshake errors") and of its table of error codes; what
+the vendor does not document is marked INF and listed in docs/fidelity.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+COMMON = "FCCommonError"
+"""`X-Fc-Error-Type` of an answer that the gateway made without (or before) the function."""
+
+UNHANDLED = "UnhandledInvocationError"
+"""`X-Fc-Error-Type` of an answer that says that the function failed."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the table: what the client is told, and whether the cloud bills it."""
+
+    status: int
+    code: str
+    message: str
+    error_type: str = COMMON
+    billed: bool = False
+
+
+class Refusal(Enum):
+    """Every answer of the gateway that is not the function's own."""
+
+    # 400: D/04/002 limits; D/08/067 codes.
+    BAD_REQUEST = Row(400, "InvalidArgument", "{detail}")
+    HEADERS_TOO_LARGE = Row(400, "InvalidArgument", "the request headers are {size} bytes; at most {limit} are allowed")
+    TARGET_TOO_LARGE = Row(
+        400, "InvalidArgument", "the request path and query are {size} bytes; at most {limit} are allowed"
+    )
+    BODY_TOO_LARGE = Row(400, "InvalidArgument", "the request body exceeds the maximum allowed size ({limit} bytes)")
+    EXTERNAL_REDIRECT = Row(
+        400,
+        "ExternalRedirectForbidden",
+        "The external redirect is forbidden, please use custom domain endpoint",
+        billed=True,
+    )
+    APK_DOWNLOAD = Row(
+        400,
+        "ApkDownloadForbidden",
+        "The apk download is forbidden, please use custom domain endpoint",
+        billed=True,
+    )
+    # 403: D/04/028 = PAGE; the live text of the internet URL from an observation (fc-semantics 2.3).
+    INTERNET_URL_DISABLED = Row(403, "AccessDenied", "access denied due to function internet URL is disabled")
+    METHOD_NOT_ALLOWED = Row(403, "AccessDenied", "the http method '{method}' is not allowed")
+    AUTHENTICATION_UNAVAILABLE = Row(403, "AccessDenied", "access denied")
+    # 404: the code table (fc-semantics 2.3).
+    FUNCTION_NOT_FOUND = Row(404, "FunctionNotFound", "function '{function}' does not exist")
+    TRIGGER_NOT_FOUND = Row(404, "TriggerNotFound", "trigger 'http' does not exist in function '{function}'")
+    DOMAIN_NAME_NOT_FOUND = Row(404, "DomainNameNotFound", "domain name '{domain}' does not exist")
+    DOMAIN_ROUTE_NOT_FOUND = Row(404, "DomainRouteNotFound", "no route found in domain '{domain}' for path '{path}'")
+    # 412: D/04/038, D/04/076, observed bodies (fc-semantics 2.3).
+    CA_EXITED = Row(
+        412,
+        "CAExited",
+        "Function instance exited unexpectedly({cause}) with start command '{command}'.\nLogs:{logs}",
+    )
+    CA_FILE_NOT_FOUND = Row(
+        412,
+        "CAFileNotFound",
+        "The function cannot be started. Failed to start function instance. Error: the file {file} is not exist",
+    )
+    CA_FILE_PERMISSION = Row(
+        412,
+        "CAFilePermission",
+        "The function cannot be started. Function instance exited unexpectedly"
+        "(code 13, message:permission denied) with start command '{command}'.",
+    )
+    FUNCTION_NOT_STARTED = Row(
+        412,
+        "FunctionNotStarted",
+        "Function instance health check failed on port {port} in {seconds:g} seconds.\nLogs:{logs}",
+    )
+    # 429: D/04/034, D/04/063; the text is not documented.
+    RESOURCE_EXHAUSTED = Row(429, "ResourceExhausted", "{detail}")
+    # 5xx: the code table; D/08/069 for the text of a broken exchange; D/05/25 for the timeout's.
+    INTERNAL_SERVER_ERROR = Row(500, "InternalServerError", "an internal error has occurred. Please retry.")
+    BAD_RESPONSE = Row(502, "BadResponse", "{detail}", UNHANDLED, billed=True)
+    PROCESS_EXITED = Row(
+        502,
+        "FunctionUnhandledError",
+        "Process exited unexpectedly before completing request "
+        "(duration: {milliseconds}ms, maxMemoryUsage: {memory:.2f}MB)",
+        UNHANDLED,
+        billed=True,
+    )
+    FUNCTION_TIMEOUT = Row(
+        502,
+        "FunctionTimeoutError",
+        "Function timed out after {seconds} seconds (maxMemoryUsage: {memory:.2f}MB)",
+        UNHANDLED,
+        billed=True,
+    )
+    SHUTTING_DOWN = Row(503, "ServiceUnavailable", "the emulator is stopping")
+
+
+class FCError(Exception):
+    """What the cloud answers instead of the function.
+
+    `reason` and `remedy` are for the log only: which check refused, and what to change. Neither is ever sent
+    to a client, so they may name the configuration.
+    """
+
+    def __init__(self, refusal: Refusal, *, reason: str = "", remedy: str = "", **values: object) -> None:
+        row = refusal.value
+        self.refusal = refusal
+        self.status = row.status
+        self.code = row.code
+        self.error_type = row.error_type
+        self.billed = row.billed
+        self.message = row.message.format(**values) if values else row.message
+        self.reason = reason or self.message
+        self.remedy = remedy
+        super().__init__(f"{self.status} {self.code}: {self.message}")
+
+
+class FcemuError(Exception):
+    """Something about the user's set-up is wrong. The text says what, and what to do."""
+
+    exit_code = 1
+
+
+class StartError(FcemuError):
+    """The emulator or a function could not be started."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One finding in a configuration file: where it is, what is wrong, what to write instead."""
+
+    file: str
+    line: int
+    key: str
+    text: str
+
+    def __str__(self) -> str:
+        key = f"{self.key}: " if self.key else ""
+        return f"{self.file}:{self.line}: {key}{self.text}"
+
+
+class ConfigError(FcemuError):
+    """The configuration cannot be used; `problems` holds every finding, not just the first."""
+
+    exit_code = 2
+
+    def __init__(self, problems: list[Problem]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(str(problem) for problem in problems))

@@ -1,0 +1,115 @@
+"""What is known of one request while it is under way?"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Literal
+
+from aiohttp import web
+
+from fcemu.clock import Timer
+from fcemu.errors import FCError
+from fcemu.journal import ClosedBy
+from fcemu.trigger.request import RequestHead
+from fcemu.trigger.routing import Route
+
+if TYPE_CHECKING:
+    from fcemu.instances.pool import Lease
+
+Cause = Literal["timeout", "client"]
+
+
+class Exchange:
+    """One request: what came, where it runs, what became of it.
+
+    Attributes:
+        task: the handler's; cancelling it with a `cause` set is how a deadline or a client's leave ends the work.
+        started: monotonic seconds of its arrival.
+        begun: bytes of an answer went to the client, so that no other answer is possible.
+        tunnelled: a socket was established; its end is the end of the exchange, not the handler's.
+    """
+
+    __slots__ = (
+        "begun", "cause", "close_code", "closed_by", "error", "head", "lease", "rejected", "request",
+        "request_id", "route", "started", "status", "task", "timer", "tunnelled",
+    )  # fmt: skip
+
+    def __init__(self, request: web.BaseRequest, head: RequestHead, request_id: str, started: float) -> None:
+        self.request = request
+        self.head = head
+        self.request_id = request_id
+        self.started = started
+        self.task = asyncio.current_task()
+        self.route: Route | None = None
+        self.lease: Lease | None = None
+        self.timer: Timer | None = None
+        self.cause: Cause | None = None
+        self.begun = False
+        self.tunnelled = False
+        self.status: int | None = None
+        self.rejected: FCError | None = None
+        self.error: str | None = None
+        self.close_code: int | None = None
+        self.closed_by: ClosedBy | None = None
+
+    @property
+    def keep_alive(self) -> bool:
+        """The client's connection may carry another request.
+
+        Not behind an upgrade that is never accepted: aiohttp's C parser loses the bytes that came with it.
+        """
+        message = self.request._message
+        return self.request.keep_alive and (
+            not message.upgrade or message.headers.get("Upgrade", "").lower() == "websocket"
+        )
+
+    def interrupt(self, cause: Cause) -> None:
+        """End the handler's work; the first cause counts."""
+        if self.cause is None and self.task is not None and not self.task.done():
+            self.cause = cause
+            self.task.cancel()
+
+    async def send(self, data: bytes) -> None:
+        """Send bytes to the client as they are, and wait while it is slow.
+
+        Raises:
+            ConnectionError: it is gone.
+        """
+        if data:
+            if (transport := self.request.transport) is None or transport.is_closing():
+                raise ConnectionResetError("the client left")
+            self.begun = True
+            await self.request.writer.write(data)
+
+    def detach(self) -> None:
+        """The socket has left the handler: let go of all that only the handler needed."""
+        self.begun = self.tunnelled = True
+        self.status = 101
+        del self.request
+        self.task = None
+        self.head = RequestHead(self.head.method, self.head.target, ())
+
+    def cut(self) -> None:
+        """Drop the client's connection; what it has got so far is all it gets."""
+        if (transport := self.request.transport) is not None:
+            transport.abort()
+
+
+class Sent(web.StreamResponse):
+    """Tells aiohttp that the response has been written already, or is `data` and nothing else.
+
+    Args:
+        close: the connection cannot carry another request.
+    """
+
+    def __init__(self, *, close: bool, data: bytes = b"") -> None:
+        super().__init__()
+        self._keep_alive = not close
+        self._data = data
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        if self._data:
+            await request.writer.write(self._data)
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Nothing is left to send."""

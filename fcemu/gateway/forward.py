@@ -1,0 +1,196 @@
+"""How does one HTTP exchange get to an instance and back, streamed both ways?"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from aiohttp import StreamReader, web
+from aiohttp.http import HttpProcessingError
+
+from fcemu.errors import FCError, Refusal
+from fcemu.gateway import headers
+from fcemu.gateway.exchange import Exchange
+from fcemu.gateway.response import Body, ResponseHead
+from fcemu.gateway.upstream import Upstream, UpstreamLost, connect, give_back
+from fcemu.instances.pool import RunningInstance
+from fcemu.trigger import limits
+
+_RETRIED = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
+"""Idempotent requests are sent again when the connection breaks before an answer (D/08/069)."""
+
+
+async def open_exchange(
+    exchange: Exchange, instance: RunningInstance, request: bytes
+) -> tuple[Upstream, ResponseHead, asyncio.Task[None] | None]:
+    """Send a request to an instance; returns its final response head and who is still sending the body.
+
+    Raises:
+        UpstreamLost: the connection broke before an answer.
+        FCError: the answer, or the request's body, cannot be passed on.
+    """
+    has_body = exchange.head.is_chunked or bool(exchange.head.content_length)
+    retry = exchange.head.method in _RETRIED and not has_body
+    upstream = await connect(instance)
+    while True:
+        sender: asyncio.Task[None] | None = None
+        try:
+            await upstream.write(request)
+            if has_body:
+                sender = asyncio.create_task(_send_body(exchange, upstream))
+            return upstream, await _final_head(exchange, upstream, sender), sender
+        except UpstreamLost:
+            upstream.abort()
+            await _settle(sender)
+            if not retry or upstream.answered or exchange.begun:
+                raise
+            retry = False
+            upstream = await connect(instance, fresh=True)
+        except BaseException:
+            upstream.abort()
+            await _settle(sender)
+            raise
+
+
+async def relay(
+    exchange: Exchange,
+    instance: RunningInstance,
+    upstream: Upstream,
+    head: ResponseHead,
+    sender: asyncio.Task[None] | None,
+    *,
+    redirects: str,
+    date: str,
+) -> bool:
+    """Pass an instance's response on; returns whether the client's connection can be used again.
+
+    Raises:
+        UpstreamLost: the instance went away; if `exchange.begun`, the answer is cut short.
+        ConnectionError: the client went away.
+        FCError: the answer cannot be passed on.
+    """
+    reusable = False
+    try:
+        assert exchange.route is not None
+        headers.check_response(head, exchange.head, exchange.route, redirects)
+        http11 = exchange.head.version >= (1, 1)
+        body = Body(head, exchange.head.method, rechunk=http11)
+        # A client of HTTP/1.0 cannot take chunks: the end of the connection is the end of the body.
+        unbounded = not http11 and not body.done and head.content_length is None
+        # An answer before the request's body is through leaves the rest of it in the way.
+        close = unbounded or not exchange.keep_alive or (sender is not None and not sender.done())
+        exchange.status = head.status
+        await exchange.send(
+            headers.response_bytes(
+                head,
+                body,
+                exchange.head,
+                exchange.route,
+                request_id=exchange.request_id,
+                date=date,
+                close=close,
+            )
+        )
+        while not body.done:
+            data = await upstream.read()
+            if data:
+                await exchange.send(body.feed(data))
+                continue
+            if (refused := _refusal_of_body(sender)) is not None:
+                raise refused
+            if (rest := body.end()) is None:
+                raise UpstreamLost("the instance closed the connection in the middle of its answer")
+            await exchange.send(rest)
+        sent_all = sender is None or (sender.done() and not sender.cancelled() and sender.exception() is None)
+        reusable = sent_all and head.keeps_alive and not body.surplus and not body.until_close
+        return not close
+    finally:
+        if reusable:
+            give_back(instance, upstream)
+        else:
+            upstream.abort()
+        await _settle(sender)
+
+
+async def _final_head(exchange: Exchange, upstream: Upstream, sender: asyncio.Task[None] | None) -> ResponseHead:
+    """The first response head that is not an interim one; those are passed on (100-continue, 103)."""
+    while True:
+        head = await _head_or_refused_body(upstream, sender)
+        if head.status >= 200 or head.status == 101:
+            return head
+        if exchange.head.version >= (1, 1):
+            await exchange.request.writer.write(headers.interim_bytes(head))
+
+
+async def _head_or_refused_body(upstream: Upstream, sender: asyncio.Task[None] | None) -> ResponseHead:
+    """The next head, unless the body turns out not to be acceptable first."""
+    if sender is None:
+        return await upstream.head()
+    answer = asyncio.create_task(upstream.head())
+    try:
+        if not sender.done():
+            await asyncio.wait((answer, sender), return_when=asyncio.FIRST_COMPLETED)
+        if (refused := _refusal_of_body(sender)) is not None:
+            raise refused
+        return await answer
+    finally:
+        await _settle(answer)
+
+
+def _refusal_of_body(sender: asyncio.Task[None] | None) -> BaseException | None:
+    """Why the rest of a body is not sent, unless it is the instance that does not take it."""
+    if sender is None or not sender.done() or sender.cancelled() or isinstance(sender.exception(), UpstreamLost):
+        return None
+    return sender.exception()
+
+
+async def _send_body(exchange: Exchange, upstream: Upstream) -> None:
+    """Stream the request's body; what is wrong with it ends the instance's connection, lest a part pass for the whole.
+
+    Raises:
+        FCError: BODY_TOO_LARGE, BAD_REQUEST.
+        UpstreamLost: the instance is gone.
+    """
+    try:
+        await _pass_body(exchange, upstream)
+    except UpstreamLost:
+        raise
+    except BaseException:
+        upstream.abort()
+        raise
+
+
+async def _pass_body(exchange: Exchange, upstream: Upstream) -> None:
+    """An unannounced body is counted on the way (D/04/002)."""
+    content = exchange.request.content
+    chunked = exchange.head.is_chunked
+    size = 0
+    while data := await _next_part(content):
+        size += len(data)
+        if size > limits.BODY:
+            raise limits.body_too_large()
+        await upstream.write(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
+    if chunked:
+        await upstream.write(b"0\r\n\r\n")
+
+
+async def _next_part(content: StreamReader) -> bytes:
+    try:
+        return await content.readany()
+    except (web.RequestPayloadError, HttpProcessingError) as error:
+        content.feed_eof()  # nothing more can come; aiohttp would wait for it
+        raise FCError(
+            Refusal.BAD_REQUEST,
+            detail="the request is not valid HTTP: its body breaks off",
+            reason=f"the request's body is not valid HTTP: {error}",
+            remedy="send HTTP/1.1 as RFC 9112 has it",
+        ) from error
+
+
+async def _settle(task: asyncio.Task[object] | None) -> None:
+    """End a helper task and hear its result, so that none outlives the exchange."""
+    if task is None:
+        return
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError, Exception):
+        await asyncio.shield(asyncio.gather(task, return_exceptions=True))

@@ -1,0 +1,418 @@
+"""What happens to a request? `Gateway.handle`, read from top to bottom."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import traceback
+from collections.abc import Callable
+from email.utils import formatdate
+from typing import Any
+
+from aiohttp import web
+from aiohttp.web_protocol import _ErrInfo
+
+from fcemu.clock import Clock
+from fcemu.errors import FCError, Refusal
+from fcemu.gateway import forward, headers
+from fcemu.gateway.exchange import Exchange, Sent
+from fcemu.gateway.frames import ABNORMAL
+from fcemu.gateway.response import ResponseHead, bad_response
+from fcemu.gateway.tunnel import Tunnel, splice
+from fcemu.gateway.upstream import Upstream, UpstreamLost
+from fcemu.identifiers import request_id
+from fcemu.instances.pool import InstancePool, Lease
+from fcemu.instances.readiness import memory_mb
+from fcemu.journal import ClosedBy, InvocationEnded, Journal
+from fcemu.model import Account
+from fcemu.trigger import limits
+from fcemu.trigger.admission import admit
+from fcemu.trigger.request import HeaderPairs, RequestHead
+from fcemu.trigger.routing import Route, Router
+
+_PARSER_LIMIT = 64 * 1024
+"""Bytes of a request line or header that aiohttp reads; the documented limits are smaller, and answered by us."""
+
+_ABSOLUTE = re.compile("(?i:https?)://([^/?#]*)(.*)", re.DOTALL)
+
+_CLIENT_CLOSED = 499
+"""What metrics and logs say of a client that left before an answer (D/04/089); nobody receives it."""
+
+_EXIT_IS_KNOWN_AFTER = 0.5
+"""Seconds to wait for the exit code of an instance whose connection broke."""
+
+
+class Connection(web.RequestHandler):
+    """aiohttp's side of a client connection; tells when the client leaves, and speaks the cloud's 400."""
+
+    __slots__ = ("gateway", "on_lost")
+
+    def __init__(self, *args: Any, gateway: Gateway, **kw: Any) -> None:
+        super().__init__(*args, **kw)
+        self.gateway = gateway
+        self.on_lost: Callable[[], None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.gateway.connections.add(self)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        super().connection_lost(exc)
+        self.gateway.connections.discard(self)
+        if self.on_lost is not None:
+            self.on_lost()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._messages and isinstance(self._messages[-1][0], _ErrInfo):
+            # Nothing more can be read. Were this in the middle of a body, aiohttp's C parser leaves its reader waiting.
+            request = self._current_request
+            body = self._messages[-2][1] if len(self._messages) > 1 else request.content if request else None
+            if body is not None and not body.is_eof() and body.exception() is None:
+                body.set_exception(web.RequestPayloadError(self._messages[-1][0].message))
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """What aiohttp could not parse never reaches an instance (RFC 9112 11.2: smuggling)."""
+        if status != 400:
+            return super().handle_error(request, status, exc, message)
+        return self.gateway.refuse_unparsed(message or str(exc))
+
+
+class Gateway:
+    """The front: takes connections, gives every request its answer, and records it.
+
+    Args:
+        pool: the instances.
+        router: the routing tables of the same account.
+
+    Attributes:
+        connections: client connections in their HTTP phase.
+    """
+
+    def __init__(self, account: Account, router: Router, pool: InstancePool, journal: Journal, clock: Clock) -> None:
+        self._account = account
+        self._router = router
+        self._pool = pool
+        self._journal = journal
+        self._clock = clock
+        self._common: dict[tuple[str, str], HeaderPairs] = {}
+        self._tunnels: set[Tunnel] = set()
+        self.connections: set[Connection] = set()
+        self._last_tunnel: asyncio.Future[None] | None = None
+        self._closing = False
+        self._date = (0, "")
+        self._server = web.Server(self.handle, handler_cancellation=False)
+
+    def connection(self) -> Connection:
+        """A protocol for one more client connection."""
+        return Connection(
+            self._server,
+            loop=asyncio.get_running_loop(),
+            access_log=None,
+            auto_decompress=False,
+            max_line_size=_PARSER_LIMIT,
+            max_field_size=_PARSER_LIMIT,
+            max_headers=2000,
+            gateway=self,
+        )
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """The request path: admit, lease, forward or tunnel, record."""
+        exchange = Exchange(request, _head(request), self._new_request_id(), self._clock.now())
+        connection = request.protocol
+        assert isinstance(connection, Connection)
+        connection.on_lost = lambda: exchange.interrupt("client")
+        keep = False
+        try:
+            limits.check_message(exchange.head)
+            route = exchange.route = self._router.route(exchange.head)
+            admission = admit(route, exchange.head, self._clock.wall_now())
+            if admission.preflight:
+                keep = await self._answer_preflight(exchange, route)
+            else:
+                keep = await self._invoke(exchange, route)
+        except FCError as error:
+            keep = await self._refuse(exchange, error)
+        except asyncio.CancelledError:
+            if exchange.cause is None:
+                raise
+            asyncio.current_task().uncancel()  # type: ignore[union-attr]
+            keep = await self._interrupted(exchange)
+        except UpstreamLost as lost:
+            exchange.task = None  # its end is known; neither the deadline nor the client changes it
+            keep = await self._broken(exchange, lost)
+        except ConnectionError:
+            exchange.closed_by = "client"
+        except Exception as error:
+            # A bug of ours is the cloud's "system error", and is shown in full in our log.
+            reason = "".join(traceback.format_exception(error))
+            remedy = "this is a bug in fcemu; please report it with the lines above"
+            keep = await self._refuse(exchange, FCError(Refusal.INTERNAL_SERVER_ERROR, reason=reason, remedy=remedy))
+        finally:
+            connection.on_lost = None
+            if not exchange.tunnelled:
+                self._finish(exchange)
+        return Sent(close=not keep)
+
+    def refuse_new(self) -> None:
+        """From now on a request on an open connection gets 503."""
+        self._closing = True
+
+    async def close(self) -> None:
+        """Cut what is still open and wait for the handlers."""
+        if self._tunnels:
+            self._last_tunnel = asyncio.get_running_loop().create_future()
+            for tunnel in list(self._tunnels):
+                tunnel.abort("shutdown")
+            await asyncio.wait([self._last_tunnel], timeout=1.0)
+        await self._server.shutdown(1.0)
+        # aiohttp has asked its connections to close; a loop that ends before they have leaks them.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1.0):
+                while self.connections:
+                    await asyncio.sleep(0)
+
+    # ---- the steps
+
+    async def _invoke(self, exchange: Exchange, route: Route) -> bool:
+        """Run a function on the request; returns whether the client's connection can be used again."""
+        if self._closing:
+            raise FCError(Refusal.SHUTTING_DOWN)
+        lease = exchange.lease = await self._pool.acquire(route.function, exchange.request_id)
+        exchange.timer = self._clock.call_at(lease.deadline, lambda: exchange.interrupt("timeout"))
+        # A body would be taken for frames; aiohttp reads it as one, so a request with a body is a plain one.
+        websocket = exchange.head.is_websocket and not exchange.head.is_chunked and not exchange.head.content_length
+        request = headers.request_bytes(
+            exchange.head,
+            self._common_headers(route),
+            request_id=exchange.request_id,
+            base_path=route.base_path,
+            websocket=websocket,
+        )
+        upstream, head, sender = await forward.open_exchange(exchange, lease.instance, request)
+        if head.status == 101:
+            if not websocket:
+                upstream.abort()
+                raise bad_response("the function switched protocols, which the client had not asked for")
+            self._tunnel(exchange, lease, upstream, head)
+            return False
+        # A function that refuses an upgrade answers like any other (fc-semantics 8).
+        redirects = self._account.fcemu.redirects
+        return await forward.relay(
+            exchange, lease.instance, upstream, head, sender, redirects=redirects, date=self._now_date()
+        )
+
+    def _tunnel(self, exchange: Exchange, lease: Lease, upstream: Upstream, head: ResponseHead) -> None:
+        """Let the socket outlive the handler; its end, whoever brings it, ends the invocation."""
+
+        def ended(close_code: int, closed_by: ClosedBy) -> None:
+            self._tunnels.discard(tunnel)
+            if self._last_tunnel is not None and not self._tunnels:
+                self._last_tunnel.set_result(None)
+            if self._closing and closed_by == "function" and close_code == ABNORMAL:
+                closed_by = "shutdown"  # the instance was stopped
+            exchange.close_code, exchange.closed_by = close_code, closed_by
+            if closed_by == "timeout":
+                exchange.rejected = self._timed_out(lease, memory_mb(lease.instance.process.pid))
+                exchange.error = exchange.rejected.message
+            self._finish(exchange)
+
+        connection = exchange.request.protocol
+        assert isinstance(connection, Connection)
+        connection.on_lost = None
+        tunnel = splice(exchange, upstream, head, self._clock, ended)
+        exchange.detach()
+        assert exchange.timer is not None
+        exchange.timer.cancel()
+        exchange.timer = self._clock.call_at(lease.deadline, lambda: tunnel.abort("timeout"))
+        self._tunnels.add(tunnel)
+
+    async def _answer_preflight(self, exchange: Exchange, route: Route) -> bool:
+        close = not exchange.keep_alive
+        exchange.status = 200
+        await exchange.send(
+            headers.preflight_bytes(
+                exchange.head, route, request_id=exchange.request_id, date=self._now_date(), close=close
+            )
+        )
+        return not close
+
+    # ---- what can go wrong
+
+    async def _refuse(self, exchange: Exchange, error: FCError) -> bool:
+        """Answer with an error of the gateway, or cut what has begun."""
+        exchange.rejected = error
+        if exchange.begun:
+            exchange.closed_by = exchange.closed_by or "error"
+            exchange.cut()
+            return False
+        exchange.status = error.status
+        # A request with a body that nobody read would be in the way of the next one.
+        body = exchange.request.content
+        close = not exchange.keep_alive or not body.is_eof() or body.exception() is not None
+        try:
+            await exchange.send(
+                headers.refusal_bytes(
+                    error,
+                    exchange.head,
+                    exchange.route,
+                    request_id=exchange.request_id,
+                    date=self._now_date(),
+                    close=close,
+                )
+            )
+        except ConnectionError:
+            exchange.closed_by = "client"
+        return not close
+
+    async def _interrupted(self, exchange: Exchange) -> bool:
+        """The deadline passed, or the client left."""
+        if exchange.cause == "client":
+            exchange.closed_by = "client"
+            exchange.error = "Invocation canceled by client"
+            return False
+        exchange.closed_by = "timeout"
+        lease = exchange.lease
+        assert lease is not None
+        function = lease.instance.function
+        # The function is still at work on a request that nobody waits for. Alone in its instance it is replaced
+        # (D/08/095); among others it stays, or they would fail with it.
+        lease.retire = function.instanceConcurrency == 1
+        error = self._timed_out(lease, await asyncio.to_thread(memory_mb, lease.instance.process.pid))
+        exchange.error = error.message
+        return await self._refuse(exchange, error)
+
+    @staticmethod
+    def _timed_out(lease: Lease, memory: float) -> FCError:
+        function = lease.instance.function
+        return FCError(
+            Refusal.FUNCTION_TIMEOUT,
+            seconds=function.timeout,
+            memory=memory,
+            remedy=f"raise `timeout` of {function.functionName} (now {function.timeout} s, at most 86400); "
+            "a socket that has to live longer needs a client that reconnects",
+        )
+
+    async def _broken(self, exchange: Exchange, lost: UpstreamLost) -> bool:
+        """The instance dropped the request (D/08/069)."""
+        lease = exchange.lease
+        assert lease is not None
+        process = lease.instance.process
+        await asyncio.wait([process.exited], timeout=_EXIT_IS_KNOWN_AFTER)
+        if process.exited.done():
+            code, memory = process.exited.result()
+            reason = f"{lost}; instance {lease.instance.id} exited with code {code}. Its last lines:\n" + "\n".join(
+                process.tail
+            )
+        else:
+            memory = await asyncio.to_thread(memory_mb, process.pid)
+            reason = str(lost)
+        error = FCError(
+            Refusal.PROCESS_EXITED,
+            milliseconds=round((self._clock.now() - lease.started) * 1000),
+            memory=memory,
+            reason=reason,
+            remedy="look at the function's own output",
+        )
+        exchange.error = error.message
+        return await self._refuse(exchange, error)
+
+    def refuse_unparsed(self, message: str) -> Sent:
+        """The 400 for what is no HTTP request, recorded like any other refusal."""
+        detail = "the request is not valid HTTP: " + message.partition("\n")[0].rstrip(": ")
+        error = FCError(Refusal.BAD_REQUEST, detail=detail, remedy="send HTTP/1.1 as RFC 9112 has it")
+        id = self._new_request_id()
+        self._journal.write(
+            InvocationEnded(
+                wall_time=self._clock.wall_now(),
+                request_id=id,
+                function=None,
+                qualifier=None,
+                method="?",
+                target="?",
+                kind="http",
+                status=error.status,
+                duration=0.0,
+                error_code=error.code,
+                reason=error.reason,
+                remedy=error.remedy,
+            )
+        )
+        data = headers.refusal_bytes(error, None, None, request_id=id, date=self._now_date(), close=True)
+        return Sent(close=True, data=data)
+
+    # ---- the record
+
+    def _finish(self, exchange: Exchange) -> None:
+        """Give the slot back and write the record; the one place where an invocation ends."""
+        if exchange.timer is not None:
+            exchange.timer.cancel()
+        lease, rejected, route = exchange.lease, exchange.rejected, exchange.route
+        billed = lease.release() if lease is not None else 0
+        self._journal.write(
+            InvocationEnded(
+                wall_time=self._clock.wall_now(),
+                request_id=exchange.request_id,
+                function=route.function.functionName if route else None,
+                qualifier=route.qualifier if route else None,
+                method=exchange.head.method,
+                target=exchange.head.target,
+                kind="websocket" if exchange.tunnelled else "http",
+                status=exchange.status if exchange.begun else _CLIENT_CLOSED,
+                duration=self._clock.now() - exchange.started,
+                error_code=rejected.code if rejected else None,
+                reason=rejected.reason if rejected else None,
+                remedy=rejected.remedy if rejected else None,
+                instance_id=lease.instance.id if lease else None,
+                cold_start=lease.cold_start if lease else False,
+                billed_ms=billed,
+                close_code=exchange.close_code,
+                closed_by=exchange.closed_by,
+                error=exchange.error,
+            )
+        )
+
+    # ---- small things
+
+    def _common_headers(self, route: Route) -> HeaderPairs:
+        key = (route.function.functionName, route.qualifier)
+        if key not in self._common:
+            self._common[key] = headers.common_headers(route.function, route.qualifier, self._account.accountId)
+        return self._common[key]
+
+    def _new_request_id(self) -> str:
+        return request_id(self._clock.wall_now(), int.from_bytes(os.urandom(12)))
+
+    def _now_date(self) -> str:
+        second = int(self._clock.wall_now())
+        if second != self._date[0]:
+            self._date = (second, formatdate(second, usegmt=True))
+        return self._date[1]
+
+
+def _head(request: web.BaseRequest) -> RequestHead:
+    """The request head as it came. An absolute target (RFC 9112 3.2.2) is read as its path and host."""
+    target, headers = request._message.path, tuple(request.raw_headers)
+    if match := _ABSOLUTE.fullmatch(target):
+        host, rest = match.groups()
+        target = rest if rest.startswith("/") else "/" + rest
+        headers = (
+            (b"Host", host.encode("utf-8", "surrogateescape")),
+            *((name, value) for name, value in headers if name.lower() != b"host"),
+        )
+    return RequestHead(
+        method=request.method,
+        target=target,
+        headers=headers,
+        version=(request.version.major, request.version.minor),
+        scheme=request.scheme,
+        peer=request.remote or "",
+    )

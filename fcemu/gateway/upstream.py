@@ -1,0 +1,157 @@
+"""One connection to an instance: who may write, what has come, is it still good?"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import cast
+
+from fcemu.gateway.response import ResponseHead, bad_response, parse_head
+from fcemu.instances.pool import RunningInstance
+
+_HEAD_LIMIT = 64 * 1024
+_BUFFER_LIMIT = 64 * 1024
+
+
+class UpstreamLost(ConnectionError):
+    """The instance's connection broke or could not be made."""
+
+
+class Upstream(asyncio.Protocol):
+    """A connection that carries one exchange after another. Reading and writing both push back."""
+
+    def __init__(self) -> None:
+        self.transport: asyncio.Transport
+        self.reused = False
+        self.answered = False
+        """A byte of an answer has come since the last request."""
+        self._buffer = b""
+        self._ended = False
+        self._paused = False
+        self._readable: asyncio.Future[None] | None = None
+        self._writable: asyncio.Future[None] | None = None
+
+    # ---- asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        self.answered = True
+        self._buffer = self._buffer + data if self._buffer else data
+        if len(self._buffer) > _BUFFER_LIMIT and not self._paused:
+            self._paused = True
+            self.transport.pause_reading()
+        self._wake_reader()
+
+    def eof_received(self) -> None:
+        self._ended = True
+        self._wake_reader()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._ended = True
+        self._wake_reader()
+        self.resume_writing()
+
+    def pause_writing(self) -> None:
+        self._writable = asyncio.get_running_loop().create_future()
+
+    def resume_writing(self) -> None:
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_result(None)
+        self._writable = None
+
+    # ---- for an exchange
+
+    @property
+    def usable(self) -> bool:
+        """Nothing came and nothing ended while nobody used it."""
+        return not (self._buffer or self._ended or self._paused or self.transport.is_closing())
+
+    async def write(self, data: bytes) -> None:
+        """Write and wait while the instance is slow.
+
+        Raises:
+            UpstreamLost: it is gone.
+        """
+        if self._ended and self.transport.is_closing():
+            raise UpstreamLost("the instance closed the connection")
+        self.transport.write(data)
+        if self._writable is not None:
+            await self._writable
+
+    async def head(self) -> ResponseHead:
+        """The next response head; an interim one (1xx) counts.
+
+        Raises:
+            UpstreamLost: the connection ended before it.
+            FCError: BAD_RESPONSE.
+        """
+        while (end := self._buffer.find(b"\r\n\r\n")) < 0:
+            if b"\n\n" in self._buffer or len(self._buffer) > _HEAD_LIMIT:
+                raise bad_response("the function's response has no end of its headers (lines end in CR LF)")
+            if self._ended:
+                raise UpstreamLost("the instance closed the connection before it answered")
+            await self._more()
+        head, self._buffer = self._buffer[: end + 4], self._buffer[end + 4 :]
+        return parse_head(head)
+
+    async def read(self) -> bytes:
+        """What has come; empty at the end of the connection."""
+        while not self._buffer and not self._ended:
+            await self._more()
+        data, self._buffer = self._buffer, b""
+        return data
+
+    def take(self) -> bytes:
+        """What has come behind the head, without waiting; reading is paused from here on."""
+        if not self._paused:
+            self._paused = True
+            self.transport.pause_reading()
+        data, self._buffer = self._buffer, b""
+        return data
+
+    def abort(self) -> None:
+        """Drop the connection."""
+        self.transport.abort()
+
+    async def _more(self) -> None:
+        if self._paused:
+            self._paused = False
+            self.transport.resume_reading()
+        self._readable = asyncio.get_running_loop().create_future()
+        try:
+            await self._readable
+        finally:
+            self._readable = None
+
+    def _wake_reader(self) -> None:
+        if self._readable is not None and not self._readable.done():
+            self._readable.set_result(None)
+
+
+async def connect(instance: RunningInstance, fresh: bool = False) -> Upstream:
+    """A connection to the instance: an idle one, unless `fresh`, or a new one.
+
+    Raises:
+        UpstreamLost: the instance does not accept.
+    """
+    idle = instance.idle_connections
+    while idle and not fresh:
+        upstream: Upstream = idle.pop()
+        if upstream.usable:
+            upstream.reused, upstream.answered = True, False
+            return upstream
+        upstream.abort()
+    try:
+        _, upstream = await asyncio.get_running_loop().create_connection(Upstream, instance.host, instance.port)
+    except OSError as error:
+        raise UpstreamLost(str(error)) from error
+    return upstream
+
+
+def give_back(instance: RunningInstance, upstream: Upstream) -> None:
+    """Keep a connection for the next exchange if it is still good."""
+    if upstream.usable:
+        instance.idle_connections.append(upstream)
+    else:
+        upstream.abort()

@@ -1,0 +1,8 @@
+"""Make an instance exist.
+
+keeper       the process that starts functions and lets none outlive us
+process      a function's process tree, seen from the event loop
+environment  what a function's process finds around it
+readiness    is its server up, and where?
+pool         carries out the scheduler's actions; leases slots
+"""

@@ -1,0 +1,220 @@
+"""Is the function's server up, and where does it listen?
+
+In the cloud an instance has an address of its own, so a server on 127.0.0.1 or localhost is never reached (PAGE,
+FAQ). On Linux the front dials 127.0.0.2: a server on 0.0.0.0 accepts there, one on 127.0.0.1 refuses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import ipaddress
+import os
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import psutil
+
+from fcemu.clock import Clock
+from fcemu.errors import FCError, Refusal
+from fcemu.instances.process import FunctionProcess
+
+DIAL_HOST = "127.0.0.2" if sys.platform == "linux" else "127.0.0.1"
+
+_DIAL_EVERY = 0.02
+_LOOK_EVERY = 0.5
+_LOOPBACK_LOOKS = 3
+"""After so many looks a server that is on loopback only is taken to stay there: the cloud would wait 120 s."""
+
+
+class Listener(NamedTuple):
+    """A listening TCP socket of a process."""
+
+    host: str
+    port: int
+
+    @property
+    def loopback(self) -> bool:
+        """Nobody outside the instance would reach it."""
+        address = ipaddress.ip_address(self.host)
+        mapped = getattr(address, "ipv4_mapped", None)
+        return bool((mapped or address).is_loopback)
+
+
+class Ready(NamedTuple):
+    """Where an instance accepts."""
+
+    port: int
+    fixed: bool
+    """The server ignored the port it was given and listens on the configured one: there can be no second."""
+
+
+async def dial(port: int) -> bool:
+    """Whether something accepts a connection as the front would make it."""
+    with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as sock:
+        sock.setblocking(False)
+        try:
+            await asyncio.wait_for(asyncio.get_running_loop().sock_connect(sock, (DIAL_HOST, port)), 1.0)
+        except OSError:
+            return False
+        return True
+
+
+def listeners(pid: int) -> list[Listener]:
+    """The listening sockets of a function's process tree; orphans included, since they are its guard's children."""
+    found: list[Listener] = []
+    with contextlib.suppress(psutil.Error):
+        guard = psutil.Process(pid).parent()
+        for process in guard.children(recursive=True) if guard else []:
+            with contextlib.suppress(psutil.Error):
+                found += [
+                    Listener(connection.laddr.ip, connection.laddr.port)
+                    for connection in process.net_connections("tcp")
+                    if connection.status == psutil.CONN_LISTEN
+                ]
+    return sorted(set(found))
+
+
+def memory_mb(pid: int | None) -> float:
+    """Resident memory of a function's process tree, in MB; 0 if it is gone."""
+    total = 0
+    with contextlib.suppress(psutil.Error):
+        root = psutil.Process(pid)
+        for process in (root, *root.children(recursive=True)):
+            with contextlib.suppress(psutil.Error):
+                total += process.memory_info().rss
+    return total / 1024 / 1024
+
+
+async def wait_until_ready(
+    process: FunctionProcess,
+    *,
+    command: Sequence[str],
+    port: int,
+    configured_port: int,
+    timeout: float,
+    clock: Clock,
+    warn: Callable[[str], None],
+) -> Ready:
+    """Wait until the function's server accepts.
+
+    Args:
+        port: where it was asked to listen (`FC_SERVER_PORT`).
+        configured_port: where it would listen in the cloud (`customRuntimeConfig.port`).
+        timeout: seconds; the cloud gives 120 (D/04/076).
+
+    Raises:
+        FCError: CA_EXITED or FUNCTION_NOT_STARTED, with the function's last output.
+    """
+    begin = clock.now()
+    look_at = begin + _LOOK_EVERY
+    loopback_looks = 0
+    warned = False
+    found: list[Listener] = []
+    while True:
+        if process.exited.done():
+            raise exited(process, command)
+        if await dial(port):
+            return Ready(port, fixed=port == configured_port)
+        now = clock.now()
+        if now >= look_at or (not found and await dial(configured_port)):
+            look_at = now + _LOOK_EVERY
+            found = await asyncio.to_thread(listeners, process.pid) if process.pid else []
+            expected = [listener for listener in found if listener.port in (port, configured_port)]
+            reachable = {listener.port for listener in expected if not listener.loopback}
+            if configured_port in reachable and await dial(configured_port):
+                return Ready(configured_port, fixed=True)
+            if expected and not reachable:
+                loopback_looks += 1
+                if loopback_looks >= _LOOPBACK_LOOKS:
+                    raise _on_loopback(process, expected[0], configured_port, now - begin)
+            elif found and not expected and not warned:
+                warned = True
+                warn(f"{_elsewhere(found)}; {_where_to_listen(configured_port)}")
+        if now - begin >= timeout:
+            raise _never_up(process, found, configured_port, now - begin)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(process.exited), _DIAL_EVERY)
+
+
+def last_output(process: FunctionProcess, limit: int = 4096) -> str:
+    """The function's last lines, at most `limit` characters."""
+    return "\n".join(process.tail)[-limit:]
+
+
+def exited(process: FunctionProcess, command: Sequence[str]) -> FCError:
+    """The answer for a function whose process ended before its server was up."""
+    code = process.exited.result().code
+    logs = last_output(process)
+    remedy = "run the start command in the code folder by hand; its output is above"
+    if "EADDRINUSE" in logs or "ddress already in use" in logs:
+        remedy = (
+            "the port is in use on this machine: end the other program, or let the server listen on the "
+            "port of the environment variable FC_SERVER_PORT"
+        )
+    return FCError(Refusal.CA_EXITED, cause=cause(code), command=" ".join(command), logs=logs, remedy=remedy)
+
+
+def cause(code: int) -> str:
+    """`code N, message:<strerror>` as the cloud words an exit code (D/04/076)."""
+    text = os.strerror(code).lower()
+    return f"code {code}" if text.startswith("unknown error") else f"code {code}, message:{text}"
+
+
+def not_executed(error: OSError, argv: Sequence[str], command: Sequence[str]) -> FCError:
+    """The answer for a start command that the system would not execute (D/04/076)."""
+    if error.errno == errno.EACCES:
+        return FCError(
+            Refusal.CA_FILE_PERMISSION,
+            command=" ".join(command),
+            remedy=f"make it executable: chmod 755 {argv[0]}",
+        )
+    if error.errno == errno.ENOENT and command[0].startswith("/code/"):
+        return FCError(
+            Refusal.CA_FILE_NOT_FOUND,
+            file=command[0],
+            remedy=f"{argv[0]} does not exist, or the interpreter in its first line does not; "
+            "set customRuntimeConfig.command, or add the file",
+        )
+    number = error.errno or 1
+    return FCError(
+        Refusal.CA_EXITED,
+        cause=cause(number),
+        command=" ".join(command),
+        logs=f"{argv[0]}: {os.strerror(number)}",
+        remedy=f"is {argv[0]!r} installed and in PATH?",
+    )
+
+
+def _where_to_listen(port: int) -> str:
+    return f"Function Compute needs a server on 0.0.0.0:{port} (the port of FC_SERVER_PORT if it is set)"
+
+
+def _elsewhere(found: Sequence[Listener]) -> str:
+    return "the function listens on " + ", ".join(f"{host}:{port}" for host, port in found)
+
+
+def _on_loopback(process: FunctionProcess, listener: Listener, port: int, seconds: float) -> FCError:
+    host = "::1" if ":" in listener.host else listener.host
+    return FCError(
+        Refusal.FUNCTION_NOT_STARTED,
+        port=port,
+        seconds=round(seconds, 1),
+        logs=last_output(process),
+        reason=f"the function listens on {host}:{listener.port}, which nobody outside its instance can reach",
+        remedy=f"listen on 0.0.0.0 instead of 127.0.0.1 or localhost: {_where_to_listen(port)}",
+    )
+
+
+def _never_up(process: FunctionProcess, found: Sequence[Listener], port: int, seconds: float) -> FCError:
+    return FCError(
+        Refusal.FUNCTION_NOT_STARTED,
+        port=port,
+        seconds=round(seconds, 1),
+        logs=last_output(process),
+        reason=_elsewhere(found) if found else "the function listens on no port at all",
+        remedy=_where_to_listen(port),
+    )

@@ -1,0 +1,142 @@
+"""How do the journal's records read? As lines for people, as JSON for programs, as a table at start and end."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+
+from fcemu.journal import InstanceChanged, InvocationEnded, InvocationStarted, LogLine, Notice, Record
+from fcemu.model import Account, Function
+from fcemu.scheduling.billing import Bill
+
+
+def as_json(record: Record) -> str:
+    """A record as one JSON object: `record` names its type, the rest are its fields."""
+    return json.dumps({"record": type(record).__name__, **dataclasses.asdict(record)}, ensure_ascii=False)
+
+
+def as_text(record: Record) -> list[str]:
+    """A record as log lines. `FC Invoke Start/End` are worded as the cloud words them (fc-semantics 5.7)."""
+    at = datetime.fromtimestamp(record.wall_time, UTC).strftime("%H:%M:%S.%f")[:-3]
+    match record:
+        case LogLine():
+            return [f"{at} {record.function} {_short(record.instance_id)} {record.stream} | {record.text}"]
+        case InvocationStarted():
+            where = f"{record.function} {_short(record.instance_id)}"
+            return [f"{at} {where} | FC Invoke Start RequestId: {record.request_id}"]
+        case InvocationEnded():
+            return _ended(record, at)
+        case InstanceChanged():
+            detail = f": {record.detail}" if record.detail else ""
+            return [f"{at} {record.function} {_short(record.instance_id)} instance {record.state}{detail}"]
+        case Notice():
+            return [f"{at} {record.level}: {record.text}"]
+
+
+def _ended(record: InvocationEnded, at: str) -> list[str]:
+    lines: list[str] = []
+    if record.instance_id is not None:
+        error = f", Error: {record.error}" if record.error else ""
+        where = f"{record.function} {_short(record.instance_id)}"
+        lines.append(f"{at} {where} | FC Invoke End RequestId: {record.request_id}{error}")
+    what = [record.request_id, record.method, _printable(record.target), str(record.status)]
+    if record.close_code is not None:
+        what.append(f"close {record.close_code}")
+    if record.closed_by is not None:
+        what.append(f"by {record.closed_by}")
+    if record.error_code is not None:
+        what.append(record.error_code)
+    if record.instance_id is not None:
+        what.append(_short(record.instance_id))
+    if record.cold_start:
+        what.append("cold")
+    what.append(f"{record.duration * 1000:.1f} ms")
+    what.append(f"billed {record.billed_ms} ms")
+    lines.append(f"{at} {record.function or '-'} {' '.join(what)}")
+    if record.reason:
+        lines += [f"{at}   reason: {line}" if i == 0 else f"    {line}" for i, line in _numbered(record.reason)]
+    if record.remedy:
+        lines.append(f"{at}   remedy: {record.remedy}")
+    return lines
+
+
+def _numbered(text: str) -> Iterable[tuple[int, str]]:
+    return enumerate(text.splitlines())
+
+
+def _short(instance_id: str) -> str:
+    """Enough of an instance id to tell instances apart in a log."""
+    return instance_id[-12:]
+
+
+def _printable(target: str) -> str:
+    """A request target that cannot forge a log line."""
+    return "".join(c if c.isprintable() else f"\\x{ord(c) & 0xFF:02x}" for c in target)
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Rows as aligned columns; the first row is the heading."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
+def urls(account: Account, function: Function, port: int, host: str = "127.0.0.1") -> tuple[str, str]:
+    """The public local addresses of a function: WebSocket and HTTP."""
+    name = f"[{host}]" if ":" in host else host
+    if len(account.functions) > 1:
+        name = f"{function.functionName.lower()}.localhost"
+    return f"ws://{name}:{port}/", f"http://{name}:{port}/"
+
+
+def url_map(account: Account, port: int, host: str = "127.0.0.1") -> str:
+    """What is served where: the table that `fcemu serve` and `fcemu check` print."""
+    rows = [("FUNCTION", "WEBSOCKET", "HTTP", "METHODS", "AUTH", "CONCURRENCY", "TIMEOUT")]
+    for function in account.functions:
+        ws, http = urls(account, function, port, host)
+        for trigger in function.triggers:
+            config = trigger.triggerConfig
+            name = function.functionName + ("" if trigger.qualifier == "LATEST" else f" ({trigger.qualifier})")
+            closed = config.disableURLInternet
+            internal = f"http://{function.functionName.lower()}-vpc.localhost:{port}/"
+            rows.append(
+                (
+                    name,
+                    "closed (403)" if closed else ws if "GET" in config.methods else "needs GET",
+                    internal if closed else http,
+                    ",".join(config.methods),
+                    config.authType,
+                    str(function.instanceConcurrency),
+                    f"{function.timeout} s",
+                )
+            )
+        if not function.triggers:
+            rows.append((function.functionName, "no HTTP trigger (404)", "-", "-", "-", "-", f"{function.timeout} s"))
+    for domain in account.customDomains:
+        for route in domain.routeConfig.routes:
+            url = f"//{domain.domainName}:{port}{route.path}"
+            methods = ",".join(route.methods) or "any"
+            rows.append(
+                (f"→ {route.functionName}", "ws:" + url, "http:" + url, methods, domain.authConfig.authType, "", "")
+            )
+    return table(rows)
+
+
+def billing(account: Account, bill: Callable[[str], Bill], refused: int) -> str:
+    """The summary at exit: what the cloud would have billed (D/03/01)."""
+    rows = [("FUNCTION", "INVOCATIONS", "BILLED", "MEMORY", "VCPU")]
+    for function in account.functions:
+        due = bill(function.functionName)
+        rows.append(
+            (
+                function.functionName,
+                str(due.invocations),
+                f"{due.milliseconds} ms",
+                f"{due.memory_gb_seconds(function.memorySize):.3f} GB·s",
+                f"{due.vcpu_seconds(function.cpu):.3f} vCPU·s" if function.cpu is not None else "cpu not configured",
+            )
+        )
+    return f"{table(rows)}\n{refused} refused (not billed)"

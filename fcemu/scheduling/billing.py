@@ -1,0 +1,72 @@
+"""What would the cloud bill? (PAGE "Billing"; D/03/01, D/04/034)
+
+Per instance the union of its busy intervals: overlapping invocations are billed once. With concurrency 1 that is
+the sum of the invocations. Refused requests never get here. The granularity is 1 ms, rounded up.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass
+class _Interval:
+    """The present busy interval of an instance."""
+
+    billed_until: float
+    in_flight: int = 0
+    seconds: float = 0.0
+    milliseconds: int = 0
+
+
+@dataclass(frozen=True)
+class Bill:
+    """What one function has run up."""
+
+    invocations: int = 0
+    milliseconds: int = 0
+
+    def memory_gb_seconds(self, memory_mb: int) -> float:
+        """Configured memory × billed time (D/03/01)."""
+        return memory_mb / 1024 * self.milliseconds / 1000
+
+    def vcpu_seconds(self, cpu: float) -> float:
+        """Configured vCPU × billed time (D/03/01)."""
+        return cpu * self.milliseconds / 1000
+
+
+class BillingMeter:
+    """Meters instances. Times are monotonic seconds; an instance's `end` must follow its `start`."""
+
+    def __init__(self) -> None:
+        self._intervals: dict[str, _Interval] = {}
+        self._bills: dict[str, Bill] = {}
+
+    def start(self, instance_id: str, now: float) -> None:
+        """An invocation begins on an instance."""
+        self._intervals.setdefault(instance_id, _Interval(billed_until=now)).in_flight += 1
+
+    def end(self, instance_id: str, function: str, now: float) -> int:
+        """An invocation ends; returns the milliseconds that it added to the bill.
+
+        The shares of a busy interval add up to its length, rounded up to 1 ms: where two invocations overlap,
+        the first to end takes the time until then, the second the rest.
+        """
+        interval = self._intervals[instance_id]
+        interval.in_flight -= 1
+        interval.seconds += max(0.0, now - interval.billed_until)
+        interval.billed_until = now
+        # 1e-6: a sum of floats must not tip an exact millisecond over to the next.
+        total = math.ceil(interval.seconds * 1000 - 1e-6)
+        share = total - interval.milliseconds
+        interval.milliseconds = total
+        if interval.in_flight == 0:
+            del self._intervals[instance_id]
+        bill = self._bills.get(function, Bill())
+        self._bills[function] = Bill(bill.invocations + 1, bill.milliseconds + share)
+        return share
+
+    def bill(self, function: str) -> Bill:
+        """What a function has run up so far, invocations in flight excluded."""
+        return self._bills.get(function, Bill())

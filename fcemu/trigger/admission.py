@@ -1,0 +1,86 @@
+"""May this request enter? The one order in which a request is refused.
+
+404 no such host, function, trigger or route → 403 internet URL disabled → 403 method → 400 limits →
+authentication. The vendor documents each refusal (PAGE, table; fc-semantics 2, 14) but not their order; this one
+is ours, listed in docs/fidelity.md. None of them is billed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fcemu.errors import FCError, Refusal
+from fcemu.model import METHODS
+from fcemu.trigger import cors, limits
+from fcemu.trigger.request import RequestHead
+from fcemu.trigger.routing import Route
+
+
+@dataclass(frozen=True)
+class Admission:
+    """A request that may enter."""
+
+    preflight: bool = False
+    """The gateway answers this one itself; no function runs."""
+
+
+def admit(route: Route, head: RequestHead, wall_now: float) -> Admission:
+    """Admit a request.
+
+    Args:
+        route: where it goes; finding none was the first refusal (404).
+        head: the request before its body.
+        wall_now: seconds since 1970 UTC, for what expires.
+
+    Raises:
+        FCError: the first refusal that applies.
+    """
+    trigger = route.trigger
+    if trigger is not None and route.public and trigger.triggerConfig.disableURLInternet:
+        raise FCError(
+            Refusal.INTERNET_URL_DISABLED,
+            reason=f"trigger {trigger.triggerName} has disableURLInternet: true",
+            remedy=f"call {route.function.functionName}-vpc.localhost or a custom domain, "
+            "or set disableURLInternet: false",
+        )
+    methods = _methods(route)
+    # D/04/002: without OPTIONS among the methods the gateway answers a preflight itself.
+    if cors.is_preflight(head) and "OPTIONS" not in methods:
+        limits.check_request(head)
+        return Admission(preflight=True)
+    if head.method not in methods:
+        name = trigger.triggerName if trigger else f"{route.domain.domainName if route.domain else ''} route"
+        raise FCError(
+            Refusal.METHOD_NOT_ALLOWED,
+            method=head.method,
+            reason=f"{name} allows {', '.join(methods)}, not {head.method}",
+            remedy=f"add {head.method} to `methods`" + (" (WebSocket needs GET)" if head.method == "GET" else ""),
+        )
+    limits.check_request(head)
+    _authenticate(route)
+    return Admission()
+
+
+def _methods(route: Route) -> tuple[str, ...]:
+    """The methods allowed on a route; there is no CONNECT or TRACE (D/04/002)."""
+    if route.trigger is not None:
+        return tuple(route.trigger.triggerConfig.methods)
+    if route.path_config is not None and route.path_config.methods:
+        return tuple(route.path_config.methods)
+    return METHODS
+
+
+def _authenticate(route: Route) -> None:
+    if route.trigger is not None:
+        auth_type = route.trigger.triggerConfig.authType
+    else:
+        assert route.domain is not None
+        # A custom domain's authentication is its own (D/06/06-08).
+        auth_type = "anonymous" if (kind := route.domain.authConfig.authType) == "none" else kind
+    if auth_type != "anonymous":
+        # Fails closed: a scheme that cannot be checked lets nobody in.
+        raise FCError(
+            Refusal.AUTHENTICATION_UNAVAILABLE,
+            reason=f"authType {auth_type} cannot be checked by this version of fcemu, so every request is refused",
+            remedy="use authType: anonymous locally",
+        )

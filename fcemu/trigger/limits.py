@@ -1,0 +1,88 @@
+"""How large may a request or a response be? (D/04/002; 1 KB = 1024 bytes)"""
+
+from __future__ import annotations
+
+import re
+
+from fcemu.errors import FCError, Refusal
+from fcemu.trigger.request import HeaderPairs, RequestHead
+
+HEADERS = 8 * 1024
+"""Bytes of all header names and values together, of a request and of a response."""
+
+TARGET = 4 * 1024
+"""Bytes of the path including the query."""
+
+BODY = 32 * 1024 * 1024
+"""Bytes of a synchronous request's body."""
+
+# RFC 9110 7.2, 4.2: what can be a Host. A looser one is a way to reach what the router did not mean.
+_HOST = re.compile(rb"([A-Za-z0-9._~!$&'()*+;=%-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]*)?")
+
+
+def headers_size(headers: HeaderPairs) -> int:
+    """All keys and values together, in bytes."""
+    return sum(len(name) + len(value) for name, value in headers)
+
+
+def check_host(head: RequestHead) -> None:
+    """Refuse a request whose host cannot be known for certain (RFC 9112 3.2).
+
+    Raises:
+        FCError: BAD_REQUEST.
+    """
+    hosts = [value.strip() for name, value in head.headers if name.lower() == b"host"]
+    if not hosts and head.version < (1, 1):
+        return
+    if len(hosts) != 1 or not _HOST.fullmatch(hosts[0]):
+        found = "no Host header" if not hosts else "more than one Host header"
+        detail = "invalid Host header" if len(hosts) == 1 else found
+        raise FCError(Refusal.BAD_REQUEST, detail=detail, remedy="send exactly one Host header: name[:port]")
+
+
+def check_message(head: RequestHead) -> None:
+    """Refuse a request that two servers could read differently, though the parser took it (RFC 9112 11.2).
+
+    Raises:
+        FCError: BAD_REQUEST.
+    """
+    codings = [value.strip().lower() for name, value in head.headers if name.lower() == b"transfer-encoding"]
+    if head.version not in ((1, 0), (1, 1)):
+        detail = f"HTTP/{head.version[0]}.{head.version[1]} is not supported"
+    elif codings and (codings != [b"chunked"] or head.version < (1, 1)):
+        detail = "Transfer-Encoding can only be `chunked`, in HTTP/1.1"
+    elif not head.target.startswith("/") and (head.method, head.target) != ("OPTIONS", "*"):
+        detail = "invalid request target"
+    else:
+        return
+    raise FCError(Refusal.BAD_REQUEST, detail=detail, remedy="send HTTP/1.1 as RFC 9112 has it")
+
+
+def check_request(head: RequestHead) -> None:
+    """Refuse a request that exceeds the trigger's limits.
+
+    Raises:
+        FCError: TARGET_TOO_LARGE, HEADERS_TOO_LARGE or BODY_TOO_LARGE.
+    """
+    target = len(head.target.encode("utf-8", "surrogateescape"))
+    if target > TARGET:
+        raise FCError(
+            Refusal.TARGET_TOO_LARGE, size=target, limit=TARGET, remedy="move data from the query to the body"
+        )
+    headers = headers_size(head.headers)
+    if headers > HEADERS:
+        raise FCError(
+            Refusal.HEADERS_TOO_LARGE,
+            size=headers,
+            limit=HEADERS,
+            remedy="send fewer or shorter headers or cookies",
+        )
+    if head.content_length is not None and head.content_length > BODY:
+        raise body_too_large()
+
+
+def body_too_large() -> FCError:
+    """The refusal of a body over the limit, announced or found while it streams."""
+    return FCError(
+        Refusal.BODY_TOO_LARGE, limit=BODY, remedy="send large data through OSS and pass its address instead"
+    )

@@ -1,0 +1,171 @@
+"""Which function, trigger and qualifier does a host and path mean?
+
+The order of the rules (fc-semantics 1.1, 12):
+
+1. a custom domain's name: exact before wildcard, and within it an exact path before the longest prefix;
+2. the FC 2.0 path form `/2016-08-15/proxy/<service>[.<qualifier>]/<function>/…`, or the header
+   `x-fc-invocation-target` of the same content;
+3. an address that names the function: `<function>.localhost`, `<function>-vpc.localhost`, the trigger's own
+   `urlInternet`/`urlIntranet`, `<function>-xxxxxxxxxx.<region>.fcapp.run`;
+4. with exactly one function, any other host means it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from urllib.parse import unquote, urlsplit
+
+from fcemu.errors import FCError, Refusal
+from fcemu.model import Account, CustomDomain, Function, HttpTrigger, PathConfig
+from fcemu.trigger import limits
+from fcemu.trigger.request import RequestHead
+
+_FC2_PATH = re.compile(r"/?2016-08-15/proxy/([^/.]+)(?:\.([^/]+))?/([^/?]+)(/.*)?")
+_FCAPP = re.compile(r"(?P<prefix>[a-z0-9_-]+?)(?:-[a-z]{10})?\.(?P<region>[a-z0-9-]+?)(?P<vpc>-vpc)?\.fcapp\.run")
+
+
+@dataclass(frozen=True)
+class Route:
+    """Where a request goes. Exactly one of `trigger` and `domain` is set."""
+
+    function: Function
+    qualifier: str
+    public: bool
+    """Came by the internet URL, which `disableURLInternet` can close."""
+    trigger: HttpTrigger | None = None
+    domain: CustomDomain | None = None
+    path_config: PathConfig | None = None
+    base_path: str = ""
+    """The FC 2.0 prefix; empty where the function sees the bare path."""
+
+    @property
+    def default_domain(self) -> bool:
+        """A vendor's domain: forced download and the redirect rule apply (D/04/002)."""
+        return self.domain is None
+
+
+class Router:
+    """The routing tables of one account, made once when the configuration is loaded."""
+
+    def __init__(self, account: Account) -> None:
+        self._functions = {f.functionName.lower(): f for f in account.functions}
+        self._only = account.functions[0] if len(account.functions) == 1 else None
+        self._domains = {domain.domainName: domain for domain in account.customDomains}
+        self._urls: dict[str, tuple[Function, HttpTrigger, bool]] = {}
+        for function in account.functions:
+            for trigger in function.triggers:
+                for url, public in (
+                    (trigger.httpTrigger.urlInternet, True),
+                    (trigger.httpTrigger.urlIntranet, False),
+                ):
+                    if url:
+                        host = urlsplit(url if "//" in url else f"//{url}").hostname or ""
+                        self._urls[host] = (function, trigger, public)
+
+    def route(self, head: RequestHead) -> Route:
+        """The route of a request.
+
+        Raises:
+            FCError: a 404 of the code table (fc-semantics 2.3), or 400 where the host is not certain.
+        """
+        limits.check_host(head)
+        host = head.host_name
+        if domain := self._domain(host):
+            return self._by_path(domain, head)
+        if by_url := self._urls.get(host):
+            function, trigger, public = by_url
+            return Route(function, trigger.qualifier, public, trigger)
+        by_name = self._by_name(host)
+        if by_name is None or host.endswith(".aliyuncs.com"):
+            target = head.header("x-fc-invocation-target")
+            if match := _FC2_PATH.fullmatch(target or head.path):
+                return self._fc2(match, host, base_path="" if target else match.group(0)[: match.start(4)])
+        if by_name is not None:
+            return self._by_trigger(*by_name, qualifier=None)
+        if self._only is not None:
+            return self._by_trigger(self._only, True, qualifier=None)
+        raise FCError(
+            Refusal.DOMAIN_NAME_NOT_FOUND,
+            domain=host,
+            remedy=f"with several functions the host names one: {', '.join(self.addresses())}",
+        )
+
+    def addresses(self) -> list[str]:
+        """The local public host of each function, without port."""
+        return [f"{name}.localhost" for name in self._functions]
+
+    def _domain(self, host: str) -> CustomDomain | None:
+        # Exact before wildcard; `*` stands for one label (D/04/050).
+        return self._domains.get(host) or self._domains.get("*." + host.partition(".")[2])
+
+    def _by_path(self, domain: CustomDomain, head: RequestHead) -> Route:
+        path = head.path
+        best: PathConfig | None = None
+        for config in domain.routeConfig.routes:
+            if config.path == path:
+                best = config
+                break
+            prefix = config.path[:-1]
+            longer = best is None or len(config.path) > len(best.path)
+            if config.path.endswith("/*") and path.startswith(prefix) and longer:
+                best = config
+        function = self._functions.get(best.functionName.lower()) if best else None
+        if best is None or function is None:
+            routes = ", ".join(config.path for config in domain.routeConfig.routes)
+            raise FCError(
+                Refusal.DOMAIN_ROUTE_NOT_FOUND,
+                domain=domain.domainName,
+                path=path,
+                remedy=f"its routes are {routes}; `/x/*` matches `/x/…` but not `/x`",
+            )
+        return Route(function, best.qualifier, public=False, domain=domain, path_config=best)
+
+    def _by_name(self, host: str) -> tuple[Function, bool] | None:
+        """Function and whether the address is public; None if the host names no function."""
+        if host.endswith(".localhost"):
+            name = host.removesuffix(".localhost")
+            if function := self._functions.get(name):
+                return function, True
+            if function := self._functions.get(name.removesuffix("-vpc")):
+                return function, False
+            raise self._no_function(name)
+        if host.endswith(".fcapp.run"):
+            match = _FCAPP.fullmatch(host)
+            public = not (match and match["vpc"])
+            # The prefix is the function's name, shortened when long, with ten letters behind (fc-semantics 1.1).
+            if self._only is not None:
+                return self._only, public
+            prefix = match["prefix"] if match else host
+            shortened = [f for name, f in self._functions.items() if len(prefix) >= 8 and name.startswith(prefix)]
+            function = self._functions.get(prefix) or (shortened[0] if len(shortened) == 1 else None)
+            if function is None:
+                raise self._no_function(prefix)
+            return function, public
+        return None
+
+    def _fc2(self, match: re.Match[str], host: str, base_path: str) -> Route:
+        qualifier, name = match.group(2), unquote(match.group(3))
+        function = self._functions.get(name.lower())
+        if function is None:
+            raise self._no_function(name)
+        return self._by_trigger(function, "-internal." not in host, qualifier, base_path)
+
+    def _by_trigger(self, function: Function, public: bool, qualifier: str | None, base_path: str = "") -> Route:
+        triggers = {trigger.qualifier: trigger for trigger in function.triggers}
+        # A named qualifier means exactly that one; else the LATEST trigger, or the only one there is.
+        if qualifier is not None:
+            trigger = triggers.get(qualifier)
+        else:
+            trigger = triggers.get("LATEST") or next(iter(triggers.values()), None)
+        if trigger is None:
+            raise FCError(
+                Refusal.TRIGGER_NOT_FOUND,
+                function=function.functionName,
+                remedy=f"add `triggers: [{{triggerName: http, triggerConfig: {{…}}}}]` to {function.functionName}"
+                + (f" with qualifier {qualifier}" if qualifier else ""),
+            )
+        return Route(function, trigger.qualifier, public, trigger, base_path=base_path)
+
+    def _no_function(self, name: str) -> FCError:
+        return FCError(Refusal.FUNCTION_NOT_FOUND, function=name, remedy=f"configured: {', '.join(self.addresses())}")

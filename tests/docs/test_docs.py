@@ -1,0 +1,145 @@
+"""The documentation is complete, and what it shows works."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from fcemu import model
+from fcemu.cli import cli
+from fcemu.config import load
+from fcemu.errors import Refusal
+
+ROOT = Path(__file__).parent.parent.parent
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+MODELS = [thing for thing in vars(model).values() if isinstance(thing, type) and issubclass(thing, BaseModel)]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The code blocks of a page in one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("command", sorted(cli.commands))
+def test_command_is_documented_with_its_options(command: str) -> None:
+    """Every command, and every option of it, is in the reference and has help."""
+    page = (ROOT / "docs" / "reference" / "cli.md").read_text()
+    assert f"`fcemu {command}" in page
+    assert cli.commands[command].help
+    for parameter in cli.commands[command].params:
+        for option in parameter.opts:
+            if option.startswith("--"):
+                assert f"`{option}" in page
+
+
+@pytest.mark.parametrize("refusal", Refusal, ids=lambda refusal: refusal.name)
+def test_refusal_is_documented(refusal: Refusal) -> None:
+    """Every status and code that a client can get is in the reference."""
+    page = (ROOT / "docs" / "reference" / "errors.md").read_text()
+    row = re.search(rf"^\| {refusal.value.status} \| `{refusal.value.code}` \| .* \| (yes|no) \|$", page, re.MULTILINE)
+    assert row
+    assert (row[1] == "yes") is refusal.value.billed
+
+
+@pytest.mark.parametrize("kind", MODELS, ids=lambda kind: kind.__name__)
+def test_configuration_key_is_documented(kind: type[BaseModel]) -> None:
+    """Every key of every model is in the configuration reference."""
+    page = (ROOT / "docs" / "reference" / "configuration.md").read_text()
+    missing = [name for name in kind.model_fields if not re.search(rf"[`.]{name}`|`{name}\.", page)]
+    assert missing == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    """A relative link of a page names a file that exists."""
+    for target in re.findall(r"\]\((?!http|#)([^)#]+)", page.read_text()):
+        assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_configuration_in_a_page_loads(page: Path, tmp_path: Path) -> None:
+    """Every YAML block is a configuration that loads, or the `fcemu:` part of one."""
+    for block in blocks(page, "yaml"):
+        data: dict[str, Any] = yaml.safe_load(block)
+        if set(data) == {"fcemu"}:
+            block += "functions: [{functionName: fn}]\n"
+        for function in data.get("functions", [data]):
+            (tmp_path / function.get("code", ".")).mkdir(exist_ok=True)
+        (tmp_path / "trigger.yaml").write_text(block)
+        load(tmp_path / "trigger.yaml")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_in_a_page_exist(page: Path) -> None:
+    """Every fcemu command line of a page is one that the program understands."""
+    for block in blocks(page, "sh"):
+        for line in block.replace("\\\n", " ").splitlines():
+            words = shlex.split(line.removesuffix("&"), comments=True)
+            if words and words[0].endswith("fcemu"):
+                arguments = [word for word in words[2:] if word not in ("&", ">")]
+                command = cli.commands[words[1]]
+                command.make_context(words[1], arguments, resilient_parsing=True)
+                assert all(
+                    word.split("=")[0] in {o for p in command.params for o in p.opts}
+                    for word in arguments
+                    if word.startswith("--")
+                )
+
+
+def test_ci_page_works_as_written(tmp_path: Path) -> None:
+    """The script of the page on CI runs as it stands."""
+    (script,) = blocks(ROOT / "docs" / "how-to" / "ci.md", "sh")
+    example = ROOT / "examples" / "echo-python"
+    config = (
+        (example / "trigger.yaml").read_text().replace("python3", sys.executable).replace("code: .", f"code: {example}")
+    )
+    (tmp_path / "trigger.yaml").write_text(config)
+    bin_ = tmp_path / "bin"
+    bin_.mkdir()
+    (bin_ / "fcemu").write_text(f'#!/bin/sh\nexec {sys.executable} -m fcemu "$@"\n')
+    (bin_ / "fcemu").chmod(0o755)
+    ended = subprocess.run(
+        ["bash", "-euc", f"PATH={bin_}:$PATH\n{script}"], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert '"method": "GET"' in ended.stdout
+
+
+def test_readme_has_exactly_the_two_commands() -> None:
+    """The README has one command for the example and one for the tests; the gate runs the latter."""
+    commands = re.findall(r"^<!-- (\w+) -->\n```sh\n(.*)\n```", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert [name for name, _ in commands] == ["example", "test"]
+    assert "readme test" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_fidelity_names_tests_that_exist() -> None:
+    """Every test that docs/fidelity.md names is there."""
+    page = (ROOT / "docs" / "fidelity.md").read_text()
+    names = set(re.findall(r"\b(test_\w+\.py)", page))
+    there = {path.name for path in (ROOT / "tests").rglob("test_*.py")}
+    assert names <= there
+    assert names
+
+
+def test_schema_describes_the_examples() -> None:
+    """`fcemu schema` prints JSON that knows the keys of the example."""
+    output = subprocess.run(
+        [sys.executable, "-m", "fcemu", "schema"], capture_output=True, text=True, check=True
+    ).stdout
+    schema = json.loads(output)
+    assert "instanceConcurrency" in schema["$defs"]["Function"]["properties"]
+
+
+@pytest.mark.parametrize("example", ["echo-node", "echo-python"])
+def test_example_is_valid(example: str) -> None:
+    """Each example's configuration loads."""
+    assert load(ROOT / "examples" / example / "trigger.yaml").account.functions

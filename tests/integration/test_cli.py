@@ -1,0 +1,139 @@
+"""The command line: what it prints, and with which exit code it ends."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.conftest import EXAMPLES, FUNCTIONS
+
+
+def fcemu(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    command = [sys.executable, "-m", "fcemu", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=cwd, check=False)
+
+
+def config(folder: Path, **props: Any) -> str:
+    """Write a configuration of one function; returns its path."""
+    trigger = {"triggerName": "http", "triggerConfig": {"methods": ["GET"], "authType": "anonymous"}}
+    file = folder / "trigger.yaml"
+    command = {"command": [sys.executable, "echo.py"]}
+    defaults = {
+        "functionName": "fn",
+        "code": str(FUNCTIONS),
+        "timeout": 9,
+        "customRuntimeConfig": command,
+        "triggers": [trigger],
+    }
+    file.write_text(yaml.safe_dump({**defaults, **props}))
+    return str(file)
+
+
+def test_check_prints_the_url_map(tmp_path: Path) -> None:
+    """`check` validates and prints what would be served where."""
+    ended = fcemu("check", config(tmp_path))
+    assert ended.returncode == 0
+    assert "ws://127.0.0.1:8080/" in ended.stdout
+    assert ended.stdout.endswith("OK\n")
+
+
+def test_check_warns_about_what_will_hurt(tmp_path: Path) -> None:
+    """`check` warns of a trigger without GET and of the default timeout that nobody wrote."""
+    trigger = {"triggerName": "http", "triggerConfig": {"methods": ["POST"], "authType": "anonymous"}}
+    file = tmp_path / "trigger.yaml"
+    file.write_text(yaml.safe_dump({"functionName": "fn", "triggers": [trigger]}))
+    ended = fcemu("check", str(file))
+    assert ended.returncode == 0
+    assert "GET" in ended.stdout.partition("warning:")[2]
+    assert "timeout" in ended.stdout
+
+
+def test_bad_configuration_is_told_whole_with_exit_code_2(tmp_path: Path) -> None:
+    """Every mistake of a file is printed with file and line, and the exit code is 2."""
+    file = tmp_path / "trigger.yaml"
+    file.write_text("functionName: fn\ntimeout: 100000\ninstanceConcurency: 2\n")
+    for command in (["check", "trigger.yaml"], ["serve", "trigger.yaml", "--port", "0"]):
+        ended = fcemu(*command, cwd=tmp_path)
+        assert ended.returncode == 2
+        assert "trigger.yaml:2: timeout: " in ended.stderr
+        assert "trigger.yaml:3: instanceConcurency: " in ended.stderr
+        assert "did you mean `instanceConcurrency`" in ended.stderr
+        assert "Traceback" not in ended.stderr
+
+
+def test_missing_file_is_told_with_exit_code_2(tmp_path: Path) -> None:
+    """A file that is not there is a bad configuration."""
+    ended = fcemu("serve", cwd=tmp_path)
+    assert ended.returncode == 2
+    assert "trigger.yaml" in ended.stderr
+
+
+def test_function_that_does_not_start_ends_with_its_last_output(tmp_path: Path) -> None:
+    """A function that exits keeps fcemu from getting ready; its output is shown, exit code 1."""
+    ready = tmp_path / "ready.json"
+    file = config(tmp_path, customRuntimeConfig={"command": [sys.executable, "listen.py", "exit"]})
+    ended = fcemu("serve", file, "--port", "0", "--ready-file", str(ready))
+    assert ended.returncode == 1
+    assert "No module named uvicorn" in ended.stderr
+    assert "ready:" not in ended.stdout
+    assert not ready.exists()
+
+
+def test_taken_address_is_told_with_exit_code_1(tmp_path: Path) -> None:
+    """A port that is in use ends with a sentence, not with a trace."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        ended = fcemu("serve", config(tmp_path), "--port", str(taken.getsockname()[1]))
+    assert ended.returncode == 1
+    assert "cannot listen on" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_env_file_that_is_missing_is_told(tmp_path: Path) -> None:
+    """An envFile that is not there is not ignored."""
+    ended = fcemu("serve", config(tmp_path, fcemu={"envFile": "no.env"}), "--port", "0")
+    assert ended.returncode != 0
+    assert "no.env" in ended.stderr
+
+
+def test_env_file_reaches_the_function(tmp_path: Path) -> None:
+    """Variables of the .env file are the function's, and win over the configured ones."""
+    (tmp_path / "local.env").write_text("ROOM=lobby\n# a comment\nQUOTED='a b'\n")
+    script = tmp_path / "show.py"
+    script.write_text("import json, os\nprint(json.dumps(dict(os.environ)), flush=True)\nraise SystemExit(7)\n")
+    file = config(
+        tmp_path,
+        code=".",
+        customRuntimeConfig={"command": [sys.executable, "show.py"]},
+        environmentVariables={"ROOM": "hall"},
+        fcemu={"envFile": "local.env"},
+    )
+    ended = fcemu("serve", file, "--port", "0")
+    line = next(line for line in ended.stdout.splitlines() if "stdout | {" in line)
+    environment = json.loads(line.partition(" | ")[2])
+    assert (environment["ROOM"], environment["QUOTED"]) == ("lobby", "a b")
+
+
+def test_version_and_help_answer() -> None:
+    """`--version` and `--help` say what they should."""
+    assert fcemu("--version").stdout.startswith("fcemu, version ")
+    assert "serve" in fcemu("--help").stdout
+
+
+def test_one_unknown_option_is_a_usage_error() -> None:
+    """An unknown option ends with exit code 2 and a hint."""
+    ended = fcemu("serve", "--prot", "1")
+    assert ended.returncode == 2
+    assert "--port" in ended.stderr
+
+
+def test_example_configurations_pass_the_check() -> None:
+    """The examples that come with fcemu pass `check`."""
+    for example in ("echo-node", "echo-python"):
+        assert fcemu("check", str(EXAMPLES / example / "trigger.yaml")).returncode == 0

@@ -1,0 +1,162 @@
+"""Does the vendor's Node sample run unmodified, and does npm's `ws` get along as a client?
+
+The sample listens on port 9000 whatever it is told, so these tests take turns: with each other and, by a file lock,
+with those of another run on the same machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+
+from fcemu.emulator import Emulator
+from fcemu.journal import InvocationEnded, InvocationStarted, LogLine, Notice
+from fcemu.model import Function
+from tests.conftest import EXAMPLES, FUNCTIONS, Serve, function
+
+WsClient = Callable[..., Awaitable[list[dict[str, Any]]]]
+
+
+@pytest.fixture(scope="session")
+def echo_node(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of examples/echo-node with its dependency installed."""
+    for program in ("node", "npm"):
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is not installed: the vendor's Node sample was NOT tested")
+    folder = tmp_path_factory.mktemp("node") / "echo-node"
+    shutil.copytree(EXAMPLES / "echo-node", folder, ignore=shutil.ignore_patterns("node_modules"))
+    command = ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error"]
+    subprocess.run(command, cwd=folder, check=True)
+    return folder
+
+
+@pytest.fixture
+def port_9000() -> Iterator[None]:
+    """The right to use port 9000 of this machine."""
+    with (Path(tempfile.gettempdir()) / "fcemu-port-9000.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.fixture
+def sample(echo_node: Path, port_9000: None) -> Callable[..., Function]:
+    """The sample as a function: the command and concurrency of its trigger.yaml unless told otherwise."""
+
+    def make(**props: Any) -> Function:
+        runtime = {"command": ["node"], "args": ["index.js"], "port": 9000}
+        return function(code=str(echo_node), customRuntimeConfig=runtime, **{"instanceConcurrency": 100, **props})
+
+    return make
+
+
+@pytest.fixture
+def ws_client(echo_node: Path) -> WsClient:
+    """Run tests/functions/ws-client.js: `await ws_client(emulator, send=…, expect=…)`."""
+
+    async def run(emulator: Emulator, **job: Any) -> list[dict[str, Any]]:
+        process = await asyncio.create_subprocess_exec(
+            "node",
+            str(FUNCTIONS / "ws-client.js"),
+            json.dumps({"url": f"ws://127.0.0.1:{emulator.port}/", **job}),
+            env={**os.environ, "NODE_PATH": str(echo_node / "node_modules")},
+            stdout=subprocess.PIPE,
+        )
+        output, _ = await process.communicate()
+        assert process.returncode == 0
+        saw: list[dict[str, Any]] = json.loads(output)
+        return saw
+
+    return run
+
+
+def ends(emulator: Emulator) -> list[InvocationEnded]:
+    return [record for record in emulator.journal.records if isinstance(record, InvocationEnded)]
+
+
+def fixed_port_notices(emulator: Emulator) -> list[str]:
+    notices = [record.text for record in emulator.journal.records if isinstance(record, Notice)]
+    return [text for text in notices if "always listens on port 9000" in text]
+
+
+async def test_sample_echoes(serve: Serve, sample: Callable[..., Function], ws_client: WsClient) -> None:
+    """The vendor's sample echoes text, and binary as text, to npm's client."""
+    emulator = await serve(sample())
+    (saw,) = await ws_client(
+        emulator, send=["hello", "你好", {"hex": b"bytes".hex()}, ""], expect=4, close=[1000, "bye"]
+    )
+    assert saw["messages"] == ["hello", "你好", "bytes", ""]
+    assert (saw["code"], saw["reason"]) == (1000, "bye")
+    (end,) = ends(emulator)
+    assert (end.kind, end.status, end.close_code, end.closed_by) == ("websocket", 101, 1000, "client")
+    lines = [record.text for record in emulator.journal.records if isinstance(record, LogLine)]
+    assert "[SERVER] connection()" in lines
+
+
+async def test_sample_at_the_timeout(serve: Serve, sample: Callable[..., Function], ws_client: WsClient) -> None:
+    """npm's client reports 1006 at the execution timeout, as the vendor's page says."""
+    emulator = await serve(sample(timeout=1))
+    (saw,) = await ws_client(emulator, send=["hello"])
+    assert (saw["messages"], saw["code"], saw["reason"]) == (["hello"], 1006, "")
+    (end,) = ends(emulator)
+    assert (end.close_code, end.closed_by) == (1006, "timeout")
+
+
+async def test_sample_with_100_sockets(serve: Serve, sample: Callable[..., Function], ws_client: WsClient) -> None:
+    """100 sockets at a time share the sample's one instance at instanceConcurrency 100."""
+    emulator = await serve(sample())
+    saw = await ws_client(emulator, count=100, send=["one", "two"], expect=2)
+    assert [(each["messages"], each["code"]) for each in saw] == [(["one", "two"], 1005)] * 100
+    started = [record for record in emulator.journal.records if isinstance(record, InvocationStarted)]
+    assert len(started) == 100
+    assert len({record.instance_id for record in started}) == 1
+
+
+async def test_sample_gets_one_instance(serve: Serve, sample: Callable[..., Function], ws_client: WsClient) -> None:
+    """The emulator says that a server hard-wired to port 9000 gets one instance, and refuses a second socket."""
+    emulator = await serve(sample(instanceConcurrency=1))
+    (notice,) = fixed_port_notices(emulator)
+    assert "more than 1 at once are refused with 429" in notice
+    assert "FC_SERVER_PORT" in notice
+    async with connect(f"ws://127.0.0.1:{emulator.port}/", proxy=None) as first:
+        with pytest.raises(InvalidStatus) as caught:
+            await connect(f"ws://127.0.0.1:{emulator.port}/", proxy=None)
+        assert caught.value.response.status_code == 429
+        (saw,) = await ws_client(emulator)
+        assert (saw["status"], json.loads(saw["body"])["Code"]) == (429, "ResourceExhausted")
+        await first.send("still here")
+        assert await first.recv() == "still here"
+    assert len(fixed_port_notices(emulator)) == 1
+
+
+async def test_ws_client_negotiates(serve: Serve, ws_client: WsClient) -> None:
+    """npm's client negotiates subprotocol and compression with a Python function, and hears its Close frame."""
+    emulator = await serve(function("chat.py"))
+    messages = ["x" * 100_000, "close 4999 enough"]
+    (saw,) = await ws_client(emulator, protocols=["soap", "chat"], send=messages)
+    assert saw["subprotocol"] == "chat"
+    assert saw["extensions"].startswith("permessage-deflate")
+    assert saw["messages"] == ["x" * 100_000]
+    assert (saw["code"], saw["reason"]) == (4999, "enough")
+    (end,) = ends(emulator)
+    assert (end.close_code, end.closed_by) == (4999, "function")
+
+
+async def test_ws_client_sends_binary(serve: Serve, ws_client: WsClient) -> None:
+    """npm's client gets back the bytes that it sent to a Python function."""
+    emulator = await serve(function("chat.py"))
+    data = {"hex": bytes(range(256)).hex() * 100}
+    (saw,) = await ws_client(emulator, send=[data, {"hex": ""}], expect=2, close=[3000, ""])
+    assert saw["messages"] == [data, {"hex": ""}]
+    assert saw["code"] == 3000

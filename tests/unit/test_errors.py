@@ -1,0 +1,43 @@
+"""The table of refusals."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from fcemu.errors import ConfigError, FCError, Problem, Refusal
+
+
+@pytest.mark.parametrize("refusal", Refusal, ids=lambda refusal: refusal.name)
+def test_row_is_complete(refusal: Refusal) -> None:
+    """Every row has a status, a code in the vendor's spelling, and a message that can be filled in."""
+    row = refusal.value
+    assert row.status in (400, 403, 404, 412, 429, 500, 502, 503)
+    assert re.fullmatch(r"[A-Z][A-Za-z]+", row.code)
+    names = re.findall(r"\{(\w+)", row.message)
+    values: dict[str, Any] = {name: 1.5 if name in ("memory", "seconds") else name for name in names}
+    error = FCError(refusal, **values)
+    assert (error.status, error.code) == (row.status, row.code)
+    assert "{" not in error.message
+
+
+def test_only_answers_that_ran_the_function_are_billed() -> None:
+    """Refusals before the function are free; those that follow its run are billed (PAGE, table)."""
+    billed = {refusal.name for refusal in Refusal if refusal.value.billed}
+    assert billed == {"EXTERNAL_REDIRECT", "APK_DOWNLOAD", "BAD_RESPONSE", "PROCESS_EXITED", "FUNCTION_TIMEOUT"}
+
+
+def test_reason_and_remedy_stay_out_of_the_message() -> None:
+    """What is for the log is not in what the client gets."""
+    error = FCError(Refusal.METHOD_NOT_ALLOWED, method="PUT", reason="secret", remedy="secret")
+    assert "secret" not in error.message
+    assert "secret" not in str(error)
+
+
+def test_config_error_lists_every_problem() -> None:
+    """A configuration error prints each finding with its place."""
+    problems = [Problem("a.yaml", 3, "timeout", "expected a number"), Problem("a.yaml", 1, "", "empty")]
+    assert str(ConfigError(problems)) == "a.yaml:3: timeout: expected a number\na.yaml:1: empty"
+    assert ConfigError.exit_code == 2

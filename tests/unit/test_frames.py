@@ -1,0 +1,103 @@
+"""Is the code of a Close frame found at the end of what came?"""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fcemu.gateway import frames
+
+CODES = st.one_of(
+    st.sampled_from([1000, 1001, 1002, 1003, *range(1007, 1015)]), st.integers(min_value=3000, max_value=4999)
+)
+REASONS = st.text(max_size=123).filter(lambda reason: len(reason.encode()) <= 123)
+KEYS = st.binary(min_size=4, max_size=4)
+
+
+def close_frame(payload: bytes, key: bytes | None = None) -> bytes:
+    """A Close frame, masked if there is a key."""
+    if key is None:
+        return bytes([0x88, len(payload)]) + payload
+    masked = bytes(byte ^ key[i % 4] for i, byte in enumerate(payload))
+    return bytes([0x88, 0x80 | len(payload)]) + key + masked
+
+
+def tail(data: bytes) -> bytes:
+    """What the tunnel keeps of a stream."""
+    return data[-frames.LONGEST_CLOSE :]
+
+
+@given(before=st.binary(max_size=300), code=CODES, reason=REASONS)
+def test_unmasked_close_is_found(before: bytes, code: int, reason: str) -> None:
+    """A server's Close frame is found whatever precedes it."""
+    frame = close_frame(code.to_bytes(2) + reason.encode())
+    assert frames.closing_code(tail(before + frame), masked=False) == code
+
+
+@given(before=st.binary(max_size=300), code=CODES, reason=REASONS, key=KEYS)
+def test_masked_close_is_found(before: bytes, code: int, reason: str, key: bytes) -> None:
+    """A client's Close frame is found whatever precedes it and whatever its masking key is."""
+    frame = close_frame(code.to_bytes(2) + reason.encode(), key)
+    assert frames.closing_code(tail(before + frame), masked=True) == code
+
+
+@given(before=st.binary(max_size=300), key=st.none() | KEYS)
+def test_close_without_code(before: bytes, key: bytes | None) -> None:
+    """A Close frame without a code counts as 1005."""
+    assert frames.closing_code(tail(before + close_frame(b"", key)), masked=key is not None) == frames.NO_CODE
+
+
+@given(key=KEYS, code=CODES)
+def test_short_frame_inside_a_longer_one(key: bytes, code: int) -> None:
+    """A reason that looks like an empty Close frame does not hide the code in front of it."""
+    reason = "\u0088\x00".encode()  # ends in 88 00
+    assert frames.closing_code(close_frame(code.to_bytes(2) + reason), masked=False) == code
+    # The key is chosen so that what is masked reads 88 80, the header of an empty masked Close frame.
+    payload = code.to_bytes(2)
+    key = b"\x88\x80" + key[2:]
+    assert frames.closing_code(close_frame(payload, key), masked=True) == code
+
+
+@given(
+    code=CODES,
+    reason=st.text("abc", max_size=123),
+    key=st.sampled_from([None, b"\x01\x02\x03\x04"]),
+    missing=st.integers(min_value=1, max_value=3),
+)
+def test_cut_close_is_none(code: int, reason: str, key: bytes | None, missing: int) -> None:
+    """A Close frame that has not come completely is none."""
+    frame = close_frame(code.to_bytes(2) + reason.encode(), key)
+    assert frames.closing_code(frame[:-missing], masked=key is not None) is None
+
+
+@pytest.mark.parametrize("data", [b"", b"\x88", b"\x81\x05hello", b"\x8a\x00", b"\x88\x80\x00\x00\x00"])
+@pytest.mark.parametrize("masked", [True, False])
+def test_no_close(data: bytes, masked: bool) -> None:
+    """A stream that ends in something else has no closing code."""
+    assert frames.closing_code(data, masked) is None
+
+
+@pytest.mark.parametrize("code", [0, 999, 1004, 1005, 1006, 1015, 2999, 5000])
+def test_code_that_may_not_be_sent(code: int) -> None:
+    """A code that RFC 6455 7.4 does not allow in a frame is not believed."""
+    assert frames.closing_code(close_frame(code.to_bytes(2)), masked=False) is None
+
+
+def test_one_byte_is_no_code() -> None:
+    """A Close frame with half a code is not believed."""
+    assert frames.closing_code(close_frame(b"\x03"), masked=False) is None
+
+
+@given(reason=st.binary(min_size=1, max_size=20).filter(lambda reason: not _decodes(reason)))
+def test_reason_must_be_text(reason: bytes) -> None:
+    """A reason that is not UTF-8 is not believed."""
+    assert frames.closing_code(close_frame(b"\x03\xe8" + reason), masked=False) != 1000
+
+
+def _decodes(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

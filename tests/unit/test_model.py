@@ -1,0 +1,248 @@
+"""What the models accept, refuse and default to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from fcemu.model import AccessKey, Account, CustomDomain, Function, HttpTrigger, PathConfig, Settings
+
+
+def function(**props: Any) -> Function:
+    """A function of the smallest kind, with more props."""
+    return Function.model_validate({"functionName": "f", **props})
+
+
+def trigger(name: str = "http", qualifier: str = "LATEST", **config: Any) -> dict[str, Any]:
+    """An anonymous trigger's data."""
+    config = {"methods": ["GET"], "authType": "anonymous", **config}
+    return {"triggerName": name, "qualifier": qualifier, "triggerConfig": config}
+
+
+def domain(name: str, *routes: str) -> dict[str, Any]:
+    """A custom domain's data, with one route to each function."""
+    config = [{"path": f"/{index}", "functionName": route} for index, route in enumerate(routes)]
+    return {"domainName": name, "routeConfig": {"routes": config}}
+
+
+def findings(error: pytest.ExceptionInfo[ValidationError]) -> list[tuple[str, tuple[str | int, ...]]]:
+    """The texts and places that a validator of ours gave."""
+    (details,) = error.value.errors()
+    found: list[tuple[str, tuple[str | int, ...]]] = details["ctx"]["findings"]
+    return found
+
+
+def test_defaults_are_the_clouds() -> None:
+    """An unwritten limit has the API's default."""
+    plain = function()
+    assert (plain.timeout, plain.memorySize, plain.instanceConcurrency) == (3, 512, 1)
+    assert plain.customRuntimeConfig.port == 9000
+    assert HttpTrigger.model_validate(trigger()).triggerType == "http"
+
+
+def test_trigger_auth_defaults_to_function() -> None:
+    """A trigger without `authType` asks for a signature, as the API's default does."""
+    data = trigger()
+    del data["triggerConfig"]["authType"]
+    assert HttpTrigger.model_validate(data).triggerConfig.authType == "function"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("timeout", 0),
+        ("timeout", 86401),
+        ("timeout", "60"),
+        ("timeout", 60.0),
+        ("timeout", True),
+        ("cpu", 0.01),
+        ("cpu", 17),
+        ("cpu", "0.5"),
+        ("cpu", True),
+        ("memorySize", 127),
+        ("memorySize", 200),
+        ("memorySize", 32832),
+        ("diskSize", 1024),
+        ("instanceConcurrency", 0),
+        ("instanceConcurrency", 201),
+        ("functionName", "1f"),
+        ("functionName", "f" * 65),
+        ("functionName", ""),
+        ("concurrencyConfig", {"reservedConcurrency": -1}),
+        ("customRuntimeConfig", {"port": 0}),
+        ("customRuntimeConfig", {"healthCheckConfig": {"httpGetUrl": "no-slash"}}),
+        ("customRuntimeConfig", {"healthCheckConfig": {"httpGetUrl": "/", "timeoutSeconds": 4}}),
+        ("triggers", [trigger(methods=[])]),
+        ("triggers", [trigger(methods=["TRACE"])]),
+        ("triggers", [trigger(authType="oauth")]),
+        ("triggers", [trigger(corsConfig={"maxAge": 86401})]),
+        ("unknown", 1),
+    ],
+)
+def test_out_of_range_is_refused(key: str, value: object) -> None:
+    """A function refuses what the API refuses."""
+    with pytest.raises(ValidationError):
+        function(**{key: value})
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("timeout", 1),
+        ("timeout", 86400),
+        ("cpu", 0.05),
+        ("cpu", 16),
+        ("memorySize", 128),
+        ("memorySize", 32768),
+        ("diskSize", 10240),
+        ("instanceConcurrency", 200),
+        ("functionName", "_f-1"),
+        ("concurrencyConfig", {"reservedConcurrency": 0}),
+    ],
+)
+def test_ends_of_ranges_are_accepted(key: str, value: object) -> None:
+    """A function accepts both ends of each range."""
+    assert key in function(**{key: value}).model_fields_set
+
+
+def test_models_are_frozen() -> None:
+    """A model refuses assignment."""
+    with pytest.raises(ValidationError):
+        function().timeout = 5  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("runtime", ["custom", "custom.debian10", "custom.debian12", "nodejs20"])
+def test_web_runtimes_are_accepted(runtime: str) -> None:
+    """A runtime that runs a server is accepted."""
+    assert function(runtime=runtime).runtime == runtime
+
+
+@pytest.mark.parametrize(
+    ("runtime", "advice"),
+    [("custom-container", "processes, not images"), ("python3.10", "custom.debian12"), ("java11", "calls a handler")],
+)
+def test_other_runtimes_are_explained(runtime: str, advice: str) -> None:
+    """A runtime that fcemu cannot run is refused with what to write instead."""
+    with pytest.raises(ValidationError, match=advice):
+        function(runtime=runtime)
+
+
+def test_start_command_joins_command_and_args() -> None:
+    """The start command is command, then args."""
+    config = {"command": ["python3"], "args": ["server.py", "-v"]}
+    assert function(customRuntimeConfig=config).start_command == ("python3", "server.py", "-v")
+
+
+def test_start_command_defaults() -> None:
+    """A function without a command starts `bootstrap`, or its index.js on Node.js."""
+    assert function().start_command == ("/code/bootstrap",)
+    assert function(runtime="nodejs20").start_command == ("node", "index.js")
+
+
+def test_environment_numbers_become_text() -> None:
+    """A variable's bare number is its digits."""
+    assert function(environmentVariables={"PORT": 80, "RATE": 0.5}).environmentVariables == {
+        "PORT": "80",
+        "RATE": "0.5",
+    }
+
+
+def test_environment_refuses_truth_values() -> None:
+    """A variable's truth value is refused, because its spelling would be a guess."""
+    with pytest.raises(ValidationError):
+        function(environmentVariables={"DEBUG": True})
+
+
+def test_reserved_and_odd_variable_names_are_all_found() -> None:
+    """Each bad variable name is one finding, at its place."""
+    with pytest.raises(ValidationError) as error:
+        function(environmentVariables={"FC_A": "", "OK": "", "1X": "", "FC_B": ""})
+    assert [place for _, place in findings(error)] == [("FC_A",), ("1X",), ("FC_B",)]
+    assert "The environment variable name 'FC_A' is reserved by Function Compute" in str(error.value)
+
+
+def test_environment_size_counts_bytes() -> None:
+    """The variables may have 4096 bytes together, names included, as UTF-8."""
+    function(environmentVariables={"N": "x" * 4095})
+    with pytest.raises(ValidationError, match="4097 bytes"):
+        function(environmentVariables={"N": "é" * 2048})
+
+
+def test_one_trigger_per_qualifier() -> None:
+    """Two triggers of one qualifier are refused; of two qualifiers, accepted."""
+    assert len(function(triggers=[trigger("a"), trigger("b", "prod")]).triggers) == 2
+    with pytest.raises(ValidationError) as error:
+        function(triggers=[trigger("a"), trigger("b", "prod"), trigger("c"), trigger("d", "prod")])
+    assert [place for _, place in findings(error)] == [("triggers", 2), ("triggers", 3)]
+
+
+def test_numeric_qualifier_is_text() -> None:
+    """A bare version number is a qualifier."""
+    assert HttpTrigger.model_validate({**trigger(), "qualifier": 3}).qualifier == "3"
+
+
+@pytest.mark.parametrize("path", ["/", "/a", "/*", "/a/*"])
+def test_paths_and_prefixes_are_routes(path: str) -> None:
+    """An exact path, or a prefix that ends in `/*`, is a route."""
+    assert PathConfig(path=path, functionName="f").path == path
+
+
+@pytest.mark.parametrize("path", ["a", "", "/a*", "/*/a", "/a/*/*"])
+def test_other_patterns_are_refused(path: str) -> None:
+    """A star elsewhere, or a path without a slash, is refused."""
+    with pytest.raises(ValidationError):
+        PathConfig(path=path, functionName="f")
+
+
+def test_domain_names_are_lower_case() -> None:
+    """A domain name is stored in lower case, as host names are compared."""
+    assert CustomDomain.model_validate(domain("WS.Example.COM", "f")).domainName == "ws.example.com"
+
+
+def test_account_finds_all_clashes() -> None:
+    """Clashing names and routes to nowhere are all found, each at its place."""
+    with pytest.raises(ValidationError) as error:
+        Account.model_validate(
+            {
+                "functions": [{"functionName": "f"}, {"functionName": "F"}],
+                "customDomains": [domain("a.com", "f", "g"), domain("A.com", "h")],
+            }
+        )
+    assert [place for _, place in findings(error)] == [
+        ("functions", 1, "functionName"),
+        ("customDomains", 0, "routeConfig", "routes", 1, "functionName"),
+        ("customDomains", 1, "domainName"),
+        ("customDomains", 1, "routeConfig", "routes", 0, "functionName"),
+    ]
+
+
+def test_function_lookup_ignores_case() -> None:
+    """The account finds a function by its name in any case, and none for another name."""
+    account = Account.model_validate({"functions": [{"functionName": "Chat"}]})
+    found = account.function("cHAT")
+    assert found is not None
+    assert found.functionName == "Chat"
+    assert account.function("other") is None
+
+
+def test_secrets_are_not_shown() -> None:
+    """A key pair's repr keeps its secret."""
+    shown = repr(AccessKey(accessKeyId="id", accessKeySecret="hush", securityToken="quiet"))
+    assert "id" in shown
+    assert "hush" not in shown
+    assert "quiet" not in shown
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:8080", "localhost:0", "[::1]:8080", "0.0.0.0:80"])
+def test_listen_takes_host_and_port(listen: str) -> None:
+    """`listen` accepts a host and a port."""
+    assert Settings(listen=listen).listen == listen
+
+
+@pytest.mark.parametrize("listen", ["8080", ":8080", "::1:8080", "localhost", "a b:80", ""])
+def test_listen_refuses_less(listen: str) -> None:
+    """`listen` refuses what lacks a host or a port."""
+    with pytest.raises(ValidationError):
+        Settings(listen=listen)

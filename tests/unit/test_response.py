@@ -1,0 +1,116 @@
+"""What an instance answers: its head, and where its body ends."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fcemu.errors import FCError
+from fcemu.gateway.response import Body, ResponseHead, parse_head
+
+CHUNKED = parse_head(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+
+
+def test_head_is_parsed_as_it_was_sent() -> None:
+    """Status, reason and header pairs keep their order, case and duplicates."""
+    head = parse_head(b"HTTP/1.1 404 Not here\r\nX-A: 1\r\nx-a: 2\r\n\r\n")
+    assert head == ResponseHead(404, b"Not here", ((b"X-A", b"1"), (b"x-a", b"2")))
+    assert head.values(b"x-a") == [b"1", b"2"]
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"HELLO\r\n\r\n",
+        b"HTTP/2.0 200 OK\r\n\r\n",
+        b"HTTP/1.1 2000 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nA B: c\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
+    ],
+)
+def test_head_that_is_no_http_is_a_bad_response(raw: bytes) -> None:
+    """What cannot be understood for certain is 502 BadResponse."""
+    with pytest.raises(FCError) as caught:
+        parse_head(raw)
+    assert (caught.value.status, caught.value.code) == (502, "BadResponse")
+
+
+def test_body_of_known_length_passes_unchanged_and_ends_there() -> None:
+    """A body ends with its length; what comes behind it is surplus and goes nowhere."""
+    body = Body(ResponseHead(200, b"OK", ((b"Content-Length", b"5"),)), "GET", rechunk=True)
+    assert body.feed(b"abc") == b"abc"
+    assert not body.done
+    assert body.feed(b"deHTTP/1.1 200 OK") == b"de"
+    assert body.done
+    assert body.surplus
+
+
+@pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("GET", 204), ("GET", 304)])
+def test_answer_without_a_body_is_done_at_once(method: str, status: int) -> None:
+    """HEAD, 204 and 304 have no body, whatever their headers say."""
+    body = Body(ResponseHead(status, b"", ((b"Content-Length", b"5"),)), method, rechunk=True)
+    assert body.done
+    assert body.feed(b"x") == b""
+    assert body.surplus
+
+
+def test_chunks_are_read_and_chunked_anew() -> None:
+    """Chunks of the instance become chunks of ours; extensions go, trailers stay."""
+    body = Body(CHUNKED, "GET", rechunk=True)
+    assert body.feed(b"3;x=y\r\nabc\r\n") == b"3\r\nabc\r\n"
+    assert body.feed(b"0\r\nX-Sum: 1\r\nX-Fc-Forged: 2\r\n\r\n") == b"0\r\nX-Sum: 1\r\n\r\n"
+    assert body.done
+    assert not body.surplus
+
+
+def test_client_of_http10_gets_the_chunks_contents() -> None:
+    """A client that knows no chunks gets what is in them."""
+    body = Body(CHUNKED, "GET", rechunk=False)
+    assert body.feed(b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n") == b"abcde"
+
+
+def test_second_response_behind_chunks_does_not_pass() -> None:
+    """What a server sends behind its last chunk is surplus."""
+    body = Body(CHUNKED, "GET", rechunk=True)
+    assert body.feed(b"0\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx") == b"0\r\n\r\n"
+    assert body.done
+    assert body.surplus
+
+
+def test_broken_chunk_is_a_bad_response() -> None:
+    """A chunk size that is none is 502 BadResponse."""
+    with pytest.raises(FCError):
+        Body(CHUNKED, "GET", rechunk=True).feed(b"xyz\r\n")
+
+
+def test_end_of_connection_ends_a_body_without_length() -> None:
+    """Without a length the end of the connection is the end, and a client of HTTP/1.1 gets chunks."""
+    body = Body(ResponseHead(200, b"OK", ()), "GET", rechunk=True)
+    assert body.feed(b"abc") == b"3\r\nabc\r\n"
+    assert body.end() == b"0\r\n\r\n"
+    assert body.until_close
+
+
+def test_end_of_connection_cuts_a_body_of_known_length_short() -> None:
+    """A body that ends before its length is incomplete."""
+    body = Body(ResponseHead(200, b"OK", ((b"Content-Length", b"5"),)), "GET", rechunk=True)
+    body.feed(b"abc")
+    assert body.end() is None
+
+
+@given(st.lists(st.binary(min_size=1, max_size=50), max_size=8), st.data())
+def test_chunks_survive_however_they_are_cut(parts: list[bytes], data: st.DataObject) -> None:
+    """However the network cuts the bytes, the client gets the same body."""
+    wire = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
+    body = Body(CHUNKED, "GET", rechunk=False)
+    got = b""
+    while wire:
+        size = data.draw(st.integers(1, len(wire)))
+        got += body.feed(wire[:size])
+        wire = wire[size:]
+    assert got == b"".join(parts)
+    assert body.done
+    assert not body.surplus
