@@ -24,7 +24,6 @@ from fcemu.gateway.tunnel import Tunnel, splice
 from fcemu.gateway.upstream import Upstream, UpstreamLost
 from fcemu.identifiers import request_id
 from fcemu.instances.pool import InstancePool, Lease
-from fcemu.instances.readiness import memory_mb
 from fcemu.journal import ClosedBy, InvocationEnded, Journal
 from fcemu.model import Account
 from fcemu.trigger import limits
@@ -221,7 +220,7 @@ class Gateway:
                 closed_by = "shutdown"  # the instance was stopped
             exchange.close_code, exchange.closed_by = close_code, closed_by
             if closed_by == "timeout":
-                exchange.rejected = self._timed_out(lease, memory_mb(lease.instance.process.pid))
+                exchange.rejected = self._timed_out(lease)
                 exchange.error = exchange.rejected.message
             self._finish(exchange)
 
@@ -286,17 +285,16 @@ class Gateway:
         # The function is still at work on a request that nobody waits for. Alone in its instance it is replaced
         # (D/08/095); among others it stays, or they would fail with it.
         lease.retire = function.instanceConcurrency == 1
-        error = self._timed_out(lease, await asyncio.to_thread(memory_mb, lease.instance.process.pid))
+        error = self._timed_out(lease)
         exchange.error = error.message
         return await self._refuse(exchange, error)
 
-    @staticmethod
-    def _timed_out(lease: Lease, memory: float) -> FCError:
+    def _timed_out(self, lease: Lease) -> FCError:
         function = lease.instance.function
         return FCError(
             Refusal.FUNCTION_TIMEOUT,
             seconds=function.timeout,
-            memory=memory,
+            memory=lease.instance.memory_mb(self._clock.now()),
             remedy=f"raise `timeout` of {function.functionName} (now {function.timeout} s, at most 86400); "
             "a socket that has to live longer needs a client that reconnects",
         )
@@ -313,7 +311,7 @@ class Gateway:
                 process.tail
             )
         else:
-            memory = await asyncio.to_thread(memory_mb, process.pid)
+            memory = lease.instance.memory_mb(self._clock.now())
             reason = str(lost)
         error = FCError(
             Refusal.PROCESS_EXITED,

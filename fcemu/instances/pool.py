@@ -37,6 +37,15 @@ class RunningInstance:
     host: str
     port: int
     idle_connections: list[Any] = field(default_factory=list)
+    _memory: tuple[float, float] = (0.0, 0.0)
+
+    def memory_mb(self, now: float) -> float:
+        """Resident memory of its process tree in MB, at most a second old: many sockets of it may end together."""
+        measured, memory = self._memory
+        if now - measured > 1.0:
+            memory = readiness.memory_mb(self.process.pid)
+            self._memory = (now, memory)
+        return memory
 
 
 class Lease:

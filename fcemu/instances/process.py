@@ -75,6 +75,7 @@ class Keeper:
             [sys.executable, "-I", "-S", keeper.__file__, str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,  # whoever reads ours must see its end when we end
         )
         theirs.close()
         self._channel = ours

@@ -86,7 +86,7 @@ async def served(tmp_path: Path) -> AsyncIterator[Served]:
     for process in started:
         if process.returncode is None:
             process.kill()
-        await process.wait()
+        await process.communicate()  # to the end of its output, so that no pipe is left open
 
 
 def port_is_free(port: int) -> bool:

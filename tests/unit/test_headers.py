@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from typing import Any
 
 import pytest
 
@@ -125,13 +127,10 @@ def test_custom_domain_does_not_force_a_download() -> None:
 def test_redirect_on_the_default_domain(location: bytes, redirects: str, refused: bool) -> None:
     """A redirect to another host is refused on a default domain, or every one, or none, as configured."""
     head = ResponseHead(302, b"Found", ((b"Location", location),))
-    try:
+    expectation: Any = pytest.raises(FCError) if refused else contextlib.nullcontext()
+    with expectation as caught:
         headers.check_response(head, request(), route(), redirects)
-    except FCError as error:
-        result = error.refusal
-    else:
-        result = None
-    assert result is (Refusal.EXTERNAL_REDIRECT if refused else None)
+    assert not refused or caught.value.refusal is Refusal.EXTERNAL_REDIRECT
     headers.check_response(head, request(host=b"a.test"), route(b"a.test"), redirects)
 
 
