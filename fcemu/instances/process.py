@@ -163,12 +163,13 @@ class FunctionProcess:
                 # ru_maxrss is in KB on Linux, in bytes on macOS.
                 unit = 1024 if sys.platform == "linux" else 1024 * 1024
                 self._exit = Exit(message["exit"], message["peak"] / unit)
-        if not data:
+        if not data and self._exit is None:
             # A guard that says nothing at its end was killed; its function went with it.
             self._fail_start(OSError(0, "the process that watches the function was killed"))
+            self._exit = Exit(137, 0.0)
+        if self._exit is not None:
             self._loop.remove_reader(self._channel)
             self._channel.close()
-            self._exit = self._exit or Exit(137, 0.0)
             self._finish()
 
     def _fail_start(self, error: OSError) -> None:
