@@ -1,3 +1,34 @@
-"""fcemu: Alibaba Cloud Function Compute's HTTP trigger, with WebSocket passthrough, on your own machine."""
+"""fcemu: Alibaba Cloud Function Compute's HTTP trigger, with WebSocket passthrough, on your own machine.
+
+Public names are loaded when they are first used, so that importing fcemu costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fcemu.config import load as load
+    from fcemu.emulator import Emulator as Emulator
+    from fcemu.refusals import explained as explained
+    from fcemu.tokens import KeyPair as KeyPair
+    from fcemu.trigger.signature import sign as sign
 
 __version__ = "0.1.0"
+
+_PUBLIC = {
+    "Emulator": "fcemu.emulator",
+    "KeyPair": "fcemu.tokens",
+    "explained": "fcemu.refusals",
+    "load": "fcemu.config",
+    "sign": "fcemu.trigger.signature",
+}
+
+__all__ = ["Emulator", "KeyPair", "__version__", "explained", "load", "sign"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        return getattr(importlib.import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module 'fcemu' has no attribute {name!r}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from fcemu.model import LOCAL_EFFECT_MISSING, Account, CustomDomain, Function, HttpTrigger
 
@@ -65,32 +64,17 @@ def _of_trigger(function: Function, trigger: HttpTrigger) -> Iterator[Finding]:
             "`methods` lacks GET, which every WebSocket handshake is: the cloud answers it with 403; write "
             f"`methods: [{', '.join(('GET', *config.methods))}]`",
         )
-    if config.authType == "jwt":
-        yield from _of_jwt(subject, "authConfig", config.authConfig)
     if config.corsConfig is not None:
         yield _not_emulated(subject, "corsConfig")
 
 
 def _of_domain(domain: CustomDomain) -> Iterator[Finding]:
     subject = f"custom domain {domain.domainName}"
-    if domain.authConfig.authType == "jwt":
-        yield from _of_jwt(subject, "authInfo", domain.authConfig.authInfo)
     if domain.corsConfig is not None:
         yield _not_emulated(subject, "corsConfig")
     for route in domain.routeConfig.routes:
         if route.rewriteConfig is not None:
             yield _not_emulated(f"{subject}, route {route.path}", "rewriteConfig")
-
-
-def _of_jwt(subject: str, key: str, config: dict[str, Any] | str | None) -> Iterator[Finding]:
-    # Both spellings are in use: fc3's schema writes whitelist, its own samples whiteList (fc-semantics 4.1).
-    present = {name.lower() for name, value in config.items() if value} if isinstance(config, dict) else set()
-    if {"whitelist", "blacklist"} <= present:
-        yield Finding(
-            subject,
-            f"`{key}` has both `whitelist` and `blacklist`, which exclude each other: the deployment is refused; keep "
-            "`whitelist` (these paths need no token) or `blacklist` (only these need one)",
-        )
 
 
 def _not_emulated(subject: str, key: str) -> Finding:

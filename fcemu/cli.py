@@ -1,4 +1,4 @@
-"""What can be said on the command line? `serve`, `check`, `schema`.
+"""What can be said on the command line? `serve`, `check`, `schema`; `sign`, `token`, `explain`.
 
 Heavy modules are imported inside the commands that need them, so that `--help` answers at once.
 """
@@ -6,10 +6,10 @@ Heavy modules are imported inside the commands that need them, so that `--help` 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
-import signal
+import secrets
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fcemu.config import Configuration
-    from fcemu.emulator import Emulator
-    from fcemu.journal import Record
-    from fcemu.model import Account
+    from fcemu.model import AccessKey, Account
+    from fcemu.tokens import KeyPair
+    from fcemu.trigger.signature import Scheme
 
 _FILE = click.argument("file", type=click.Path(path_type=Path), default=Path("trigger.yaml"))
 
@@ -83,9 +83,11 @@ def serve(
             "start": "lazy" if lazy else account.fcemu.start,
         }
     )
-    account = account.model_copy(update={"fcemu": settings})
+    account, made = _with_keys(account.model_copy(update={"fcemu": settings}))
+    from fcemu import serving
+
     with asyncio.Runner(loop_factory=_loop_factory(loop)) as runner:
-        runner.run(_serve(account, ready_file, log_format))
+        runner.run(serving.serve(account, made, ready_file, log_format))
 
 
 @cli.command()
@@ -112,6 +114,150 @@ def schema() -> None:
     from fcemu.config import json_schema
 
     click.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+
+
+@cli.command()
+@click.argument("method")
+@click.argument("url")
+@click.option("--config", type=click.Path(path_type=Path), help="Sign with the first of this file's `accessKeys`.")
+@click.option("--access-key-id", help="Sign with this key of the file, or with this one and --access-key-secret.")
+@click.option("--access-key-secret", envvar="FCEMU_ACCESS_KEY_SECRET", help="The secret; better in the variable.")
+@click.option("--scheme", type=click.Choice(["acs3", "fc", "presigned", "acs"]), default="acs3", show_default=True)
+@click.option(
+    "--header", "headers", multiple=True, metavar="NAME:VALUE", help="Sent as well, and signed if the scheme does."
+)
+@click.option("--expires", type=click.IntRange(1), default=900, show_default=True, help="Seconds, of a pre-signed URL.")
+@click.option("--as", "form", type=click.Choice(["headers", "curl", "url"]), help="What to print.")
+def sign(
+    method: str,
+    url: str,
+    config: Path | None,
+    access_key_id: str | None,
+    access_key_secret: str | None,
+    scheme: Scheme,
+    headers: tuple[str, ...],
+    expires: int,
+    form: str | None,
+) -> None:
+    """Sign a request of METHOD to URL, so that a trigger with `authType: function` lets it in.
+
+    Without --config the key pair is that of ALIBABA_CLOUD_ACCESS_KEY_ID, _SECRET and ALIBABA_CLOUD_SECURITY_TOKEN.
+    Prints the headers to send, a curl command, or the URL: a pre-signed one is all that a browser's WebSocket can use.
+    """
+    import time
+
+    from fcemu.trigger import signature
+
+    key = _signing_key(config, access_key_id, access_key_secret)
+    sent = dict(_name_and_value(header, ":") for header in headers)
+    signed = signature.sign(method, url, key, time.time(), scheme=scheme, headers=sent, expires=expires)
+    lines = [f"{name}: {value}" for name, value in (*sent.items(), *signed.headers)]
+    match form or ("url" if scheme == "presigned" else "headers"):
+        case "headers":
+            click.echo("\n".join(lines))
+        case "curl":
+            # curl leaves a header without a value out, unless it ends in a semicolon.
+            options = (f"-H {shlex.quote(line if line[-1] != ' ' else line[:-2] + ';')}" for line in lines)
+            address = signed.url.replace("ws", "http", 1) if signed.url.startswith("ws") else signed.url
+            click.echo(" ".join(["curl", "-i", "-X", shlex.quote(method), *options, shlex.quote(address)]))
+        case _:
+            click.echo(signed.url)
+
+
+@cli.command()
+@click.option("--alg", "algorithm", default="ES256", show_default=True, help="RS, PS, ES, HS 256/384/512, or EdDSA.")
+@click.option("--claim", "claims", multiple=True, metavar="NAME=VALUE", help="A claim; VALUE is JSON, or a text.")
+@click.option("--expires", type=int, default=3600, show_default=True, help="Seconds until `exp`; may be negative.")
+@click.option("--key", "file", type=click.Path(path_type=Path), help="The private key's file; made if it is not there.")
+@click.option("--jwks", is_flag=True, help="Print the JWKS for `authConfig.jwks` instead of a token.")
+def token(algorithm: str, claims: tuple[str, ...], expires: int, file: Path | None, jwks: bool) -> None:
+    """Make a token that a trigger with `authType: jwt` lets in, by a local key pair.
+
+    Paste what --jwks prints into the trigger's authConfig once; the key is kept for further tokens.
+    """
+    import time
+
+    pair = _key_pair(algorithm, file)
+    if jwks:
+        click.echo(json.dumps(pair.jwks(), indent=2))
+        return
+    click.echo(pair.token(dict(map(_claim, claims)), time.time(), expires))
+
+
+@cli.command()
+@click.argument("request_id")
+def explain(request_id: str) -> None:
+    """Say why the request with this id (header X-Fc-Request-Id, or `RequestId` in the body) was refused."""
+    from fcemu.refusals import Refusals, explained, folder
+
+    record = Refusals(folder(os.environ)).find(request_id.strip())
+    if record is None:
+        raise FcemuError(f"no refusal with request id {request_id} is known here (the last few thousand are kept)")
+    click.echo(explained(record))
+
+
+def _signing_key(config: Path | None, access_key_id: str | None, secret: str | None) -> AccessKey:
+    from fcemu import credentials
+    from fcemu.model import AccessKey
+
+    if access_key_id and secret:
+        return AccessKey(accessKeyId=access_key_id, accessKeySecret=secret)
+    known = list(_load(config).account.accessKeys) if config is not None else []
+    if not known and (key := credentials.from_environment(os.environ)) is not None:
+        known = [key]
+    for key in known:
+        if access_key_id in (None, key.accessKeyId):
+            return key
+    raise FcemuError(
+        "there is no key pair to sign with: give --config with `accessKeys:`, --access-key-id and its secret, or set "
+        "ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET"
+    )
+
+
+def _key_pair(algorithm: str, file: Path | None) -> KeyPair:
+    from fcemu.refusals import folder
+    from fcemu.tokens import KeyPair
+
+    file = file or folder(os.environ) / f"jwt-{algorithm}.json"
+    try:
+        if file.exists():
+            pair = KeyPair.from_json(file.read_text())
+            if pair.algorithm != algorithm:
+                raise FcemuError(f"{file} holds a key for {pair.algorithm}; say --alg {pair.algorithm}")
+            return pair
+        pair = KeyPair.generate(algorithm)
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
+            opened.write(pair.to_json() + "\n")
+    except (ValueError, OSError) as error:
+        raise FcemuError(f"{file}: {error}" if file.exists() else str(error)) from error
+    return pair
+
+
+def _name_and_value(text: str, separator: str) -> tuple[str, str]:
+    name, found, value = text.partition(separator)
+    if not found or not name:
+        raise click.BadParameter(f"{text!r} is not NAME{separator}VALUE")
+    return name.strip(), value.strip()
+
+
+def _claim(text: str) -> tuple[str, object]:
+    name, value = _name_and_value(text, "=")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def _with_keys(account: Account) -> tuple[Account, AccessKey | None]:
+    """The account with key pairs to check signatures by, and the pair that was made for this run, if one was."""
+    from fcemu import credentials
+
+    if account.accessKeys or not credentials.wanted(account):
+        return account, None
+    known = credentials.from_environment(os.environ)
+    key = known or credentials.made(secrets.token_hex(24))
+    return account.model_copy(update={"accessKeys": [key]}), None if known else key
 
 
 def _load(file: Path) -> Configuration:
@@ -143,121 +289,3 @@ def _loop_factory(loop: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
         else:
             return uvloop.new_event_loop
     return None
-
-
-def _env_file(path: str | None) -> dict[str, str]:
-    if path is None:
-        return {}
-    if not Path(path).is_file():
-        raise FcemuError(f"fcemu.envFile: {path} does not exist")
-    from dotenv import dotenv_values
-
-    return {name: value for name, value in dotenv_values(path).items() if value is not None}
-
-
-class _Printer:
-    """Writes records to stdout; a reader that went away ends the printing, not the serving."""
-
-    def __init__(self, log_format: str) -> None:
-        from fcemu import report
-
-        self._as_lines = report.as_text if log_format == "text" else lambda record: [report.as_json(record)]
-        self.text = log_format == "text"
-        self._open = True
-
-    def record(self, record: Record) -> None:
-        self.lines(self._as_lines(record))
-
-    def lines(self, lines: list[str]) -> None:
-        if not self._open:
-            return
-        try:
-            sys.stdout.write("\n".join([*lines, ""]))
-            sys.stdout.flush()
-        except OSError:
-            self._open = False
-            # What is still buffered must not raise when the interpreter ends.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-async def _serve(account: Account, ready_file: Path | None, log_format: str) -> None:
-    from fcemu import report
-    from fcemu.emulator import Emulator
-    from fcemu.journal import InvocationEnded
-
-    printer = _Printer(log_format)
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(signum, _on_signal, stop, signum)
-
-    refused = 0
-
-    def count(record: Record) -> None:
-        nonlocal refused
-        if isinstance(record, InvocationEnded) and record.instance_id is None:
-            refused += 1
-
-    emulator = Emulator(account, env_file=_env_file(account.fcemu.envFile))
-    emulator.journal.subscribe(printer.record)
-    emulator.journal.subscribe(count)
-    starting = asyncio.create_task(emulator.start())
-    stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
-    try:
-        if not starting.done():
-            starting.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await starting
-        if not stop.is_set():
-            _announce(emulator, printer, ready_file)
-            await stop.wait()
-    finally:
-        stopping.cancel()
-        if ready_file is not None:
-            ready_file.unlink(missing_ok=True)
-        await emulator.stop()
-    bills = {function.functionName: emulator.bill(function.functionName) for function in account.functions}
-    if printer.text:
-        printer.lines([report.billing(account, bills.__getitem__, refused)])
-    else:
-        printer.lines([json.dumps({"record": "Billing", "functions": {n: b.milliseconds for n, b in bills.items()}})])
-
-
-def _on_signal(stop: asyncio.Event, signum: int) -> None:
-    if stop.is_set():
-        # The keeper sees the end of this process and ends every function's.
-        os._exit(128 + signum)
-    stop.set()
-
-
-def _announce(emulator: Emulator, printer: _Printer, ready_file: Path | None) -> None:
-    """Say where requests will succeed: on stdout, and in the ready file."""
-    from fcemu import report
-
-    account, port = emulator.account, emulator.port
-    addresses = {
-        function.functionName: dict(
-            zip(("wsUrl", "url"), report.urls(account, function, port, emulator.host), strict=True)
-        )
-        for function in account.functions
-    }
-    facts = {"url": emulator.url, "port": port, "pid": os.getpid(), "functions": addresses}
-    if printer.text:
-        first = next(iter(addresses.values()))
-        printer.lines(
-            [
-                "",
-                report.url_map(account, port, emulator.host),
-                "",
-                f"try: npx wscat -c {first['wsUrl']}    or: curl -i {first['url']}",
-                f"ready: {emulator.url}",
-            ]
-        )
-    else:
-        printer.lines([json.dumps({"record": "Ready", **facts})])
-    if ready_file is not None:
-        # Whoever waits for the file must never see half of it.
-        draft = ready_file.with_name(f".{ready_file.name}.{os.getpid()}")
-        draft.write_text(json.dumps(facts, indent=2) + "\n")
-        draft.replace(ready_file)

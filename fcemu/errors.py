@@ -57,6 +57,32 @@ class Refusal(Enum):
         "The apk download is forbidden, please use custom domain endpoint",
         billed=True,
     )
+    # Signature: D/06/05 (texts), the code table; the code of an expired request is INF.
+    MISSING_DATE = Row(400, "MissingRequiredHeader", "required HTTP header Date was not specified")
+    MISSING_AUTHORIZATION = Row(400, "MissingRequiredHeader", "required HTTP header Authorization was not specified")
+    REQUEST_EXPIRED = Row(
+        403,
+        "AccessDenied",
+        "the difference between the request time '{requested}' and the current time '{now}' is too large",
+    )
+    SIGNATURE_NOT_MATCH = Row(
+        403,
+        "SignatureNotMatch",
+        "The request signature we calculated does not match the signature you provided. "
+        "Check your access key and signing method",
+    )
+    INVALID_ACCESS_KEY_ID = Row(403, "InvalidAccessKeyID", "invalid access key ID '{access_key_id}'")
+    # JWT: D/06/04 (texts); the first row as observed, code and status of the second INF (fc-semantics 2.3).
+    JWT_TOKEN_IS_MISSING = Row(403, "JWTTokenIsMissing", "the jwt token is missing")
+    JWT_TOKEN_INVALID = Row(403, "JWTTokenInvalid", "invalid or expired jwt")
+    # Bearer: D/06/02 (texts), OBS (status); the code is INF.
+    BEARER_MISSING = Row(403, "AccessDenied", "Authorization header is expected but missing")
+    BEARER_INVALID = Row(403, "AccessDenied", "access denied due to invalid bearer token")
+    # Basic: D/06/03 (the first three texts); status, code and the last text are INF.
+    BASIC_MISSING = Row(401, "AccessDenied", "authorization require")
+    BASIC_OTHER_SCHEME = Row(401, "AccessDenied", "Authorization header must start with Basic")
+    BASIC_NOT_BASE64 = Row(401, "AccessDenied", "basic authorization {value} is not base64 encoded string")
+    BASIC_INVALID = Row(401, "AccessDenied", "access denied due to invalid user name or password")
     # 403: D/04/028 = PAGE; the live text of the internet URL from an observation (fc-semantics 2.3).
     INTERNET_URL_DISABLED = Row(403, "AccessDenied", "access denied due to function internet URL is disabled")
     METHOD_NOT_ALLOWED = Row(403, "AccessDenied", "the http method '{method}' is not allowed")

@@ -12,7 +12,7 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from fcemu.model import AccessKey, Account, Function
+from fcemu.model import AUTH_CONFIGS, Account, Function, Resource
 from fcemu.serverless_devs import KeyPath, Remark, Translation
 
 
@@ -48,6 +48,8 @@ class _Mistake:
     value: Any
     context: dict[str, Any]
     text: str
+    model: type[BaseModel] | None
+    """What the mapping around the value is read as."""
 
 
 def _mistakes(error: ValidationError, data: object) -> Iterator[_Mistake]:
@@ -59,7 +61,7 @@ def _mistakes(error: ValidationError, data: object) -> Iterator[_Mistake]:
             path = _existing((*place, *inner), data, missing=kind == "missing")
             if path not in seen:
                 seen.add(path)
-                yield _Mistake(path, kind, details["input"], context, text)
+                yield _Mistake(path, kind, details["input"], context, text, _model_at(path[:-1], data))
 
 
 def _existing(place: Iterable[str | int], data: Any, missing: bool) -> KeyPath:
@@ -91,20 +93,28 @@ def _without(data: Any, path: KeyPath) -> Any:
 
 
 _EXAMPLES = {
+    "BearerFormat": "BearerFormat: opaque",
     "accessKeyId": "accessKeyId: LTAI-local",
     "accessKeySecret": "accessKeySecret: any-text",
     "domainName": "domainName: ws.example.com",
+    "enable": "enable: true",
     "functionName": "functionName: my-function",
     "functions": "functions: [{functionName: my-function}]",
     "httpGetUrl": "httpGetUrl: /healthz",
+    "jwks": "jwks: {keys: [{kty: RSA, kid: …, n: …, e: AQAB}]}",
+    "keys": "keys: [{kty: RSA, kid: …, n: …, e: AQAB}]",
     "methods": "methods: [GET, POST]",
+    "opaqueTokenConfig": "opaqueTokenConfig: {tokens: [{enable: true, tokenName: …, tokenData: …}]}",
     "path": "path: /*",
     "reservedConcurrency": "reservedConcurrency: 10",
     "route": "route: {path: /*}",
     "routeConfig": "routeConfig: {routes: [{path: /*, functionName: my-function}]}",
     "routes": "routes: [{path: /*, functionName: my-function}]",
+    "tokenData": "tokenData: 32 to 128 characters",
+    "tokens": "tokens: [{enable: true, tokenName: …, tokenData: …}]",
     "triggerConfig": "triggerConfig: {methods: [GET, POST], authType: anonymous}",
     "triggerName": "triggerName: http-trigger",
+    "users": "users: [{userName: …, password: …}]",
 }
 
 _FORMS = {
@@ -112,16 +122,17 @@ _FORMS = {
     "triggerName": "a name of letters, digits, `_` and `-` that does not start with a digit or `-`",
     "httpGetUrl": "a path that starts with `/`",
     "path": "a path that starts with `/`",
+    "userName": "a text of 12 to 128 characters without `:`",
     "listen": "a host and a port, such as `127.0.0.1:8080`",
 }
 
-_SECRETS = {name for name, field in AccessKey.model_fields.items() if not field.repr}
+_SECRETS = {name for kind in Resource.__subclasses__() for name, field in kind.model_fields.items() if not field.repr}
 
 
 def _explain(mistake: _Mistake, source: KeyPath) -> str:
     """What was expected, what is there, and what to write instead."""
     key = next((part for part in reversed(source) if isinstance(part, str)), "")
-    path, kind, value, context = mistake.path, mistake.kind, mistake.value, mistake.context
+    kind, value, context = mistake.kind, mistake.value, mistake.context
     found = f"found {_kind(value) if key in _SECRETS else shown(value)}"
     if value is None and kind.endswith("_type"):
         return f"nothing is written here; remove the key, or write a value{_for_example(key)}"
@@ -129,11 +140,11 @@ def _explain(mistake: _Mistake, source: KeyPath) -> str:
         case "missing":
             return f"this key is missing; write{_for_example(key) or f' `{key}: …`'}"
         case "extra_forbidden":
-            return _unknown_key(path, source)
+            return _unknown_key(mistake, source)
         case "int_type" | "int_from_float":
-            return f"expected a whole number{_bounds(path)}, {found}{_instead(_number(value, int), value)}"
+            return f"expected a whole number{_bounds(mistake)}, {found}{_instead(_number(value, int), value)}"
         case "float_type":
-            return f"expected a number{_bounds(path)}, {found}{_instead(_number(value, float), value)}"
+            return f"expected a number{_bounds(mistake)}, {found}{_instead(_number(value, float), value)}"
         case "bool_type":
             return f"expected true or false, {found}{_instead(_truth(value), value)}"
         case "string_pattern_mismatch" | "string_type" if key in _FORMS:
@@ -147,11 +158,11 @@ def _explain(mistake: _Mistake, source: KeyPath) -> str:
         case "literal_error":
             return _one_of(str(context.get("expected", "")), value, found)
         case "greater_than" | "greater_than_equal" | "less_than" | "less_than_equal":
-            return f"expected a number{_bounds(path)}, {found}"
+            return f"expected a number{_bounds(mistake)}, {found}"
         case "multiple_of":
             step = context["multiple_of"]
             nearest = max(step, round(value / step) * step)
-            return f"expected a multiple of {step}{_bounds(path)}, {found}; write `{nearest}`"
+            return f"expected a multiple of {step}{_bounds(mistake)}, {found}; write `{nearest}`"
         case "string_too_long":
             return f"expected at most {context['max_length']} characters, found {len(value)}"
         case "too_short":
@@ -224,10 +235,10 @@ def _truth(value: object) -> str:
     return ""
 
 
-def _bounds(path: KeyPath) -> str:
-    """The range of the number at `path`, from the model's own schema: ` from 1 to 86400`."""
-    model = _model_at(path[:-1])
-    schema = model.model_json_schema()["properties"].get(path[-1], {}) if model else {}
+def _bounds(mistake: _Mistake) -> str:
+    """The range of the number that is meant, from the model's own schema: ` from 1 to 86400`."""
+    model = mistake.model
+    schema = model.model_json_schema()["properties"].get(mistake.path[-1], {}) if model else {}
     limits = {name: value for part in (schema, *schema.get("anyOf", ())) for name, value in part.items()}
     low, above, high = (limits.get(name) for name in ("minimum", "exclusiveMinimum", "maximum"))
     if low is not None and high is not None:
@@ -249,9 +260,9 @@ def _one_of(expected: str, value: object, found: str) -> str:
     return f"expected {' or '.join(filter(None, (', '.join(allowed[:-1]), allowed[-1])))}, {found}{question}"
 
 
-def _unknown_key(path: KeyPath, source: KeyPath) -> str:
+def _unknown_key(mistake: _Mistake, source: KeyPath) -> str:
     """Which key was meant: one of another level by its exact name, or one of this level by similarity."""
-    key, model = str(path[-1]), _model_at(path[:-1])
+    key, model = str(mistake.path[-1]), mistake.model
     models = [model] if model else []
     if len(source) == 1 and model is Function:
         models.append(Account)  # One function's props stand at the top, beside the account's keys.
@@ -286,13 +297,18 @@ def _deeper(model: type[BaseModel], key: str) -> str:
     return ""
 
 
-def _model_at(path: KeyPath) -> type[BaseModel] | None:
+def _model_at(path: KeyPath, data: Any) -> type[BaseModel] | None:
     """The model that the mapping at `path` is read as; None inside values of any form."""
     model: type[BaseModel] | None = Account
     for part in path:
         if isinstance(part, str):
             field = model.model_fields.get(part) if model else None
             model = _model_in(field.annotation) if field else None
+            if field and not model and part in ("authConfig", "authInfo"):
+                model = AUTH_CONFIGS.get(str(data.get("authType"))) if isinstance(data, dict) else None
+            data = data.get(part) if isinstance(data, dict) else None
+        else:
+            data = data[part] if isinstance(data, list) else None
     return model
 
 

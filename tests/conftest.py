@@ -41,11 +41,14 @@ async def serve() -> AsyncIterator[Serve]:
     """Start an emulator on a port of the system's choice: `await serve(function(...), **settings)`."""
     async with contextlib.AsyncExitStack() as stack:
 
-        async def start(*functions: Function, quotas: Any = None, customDomains: Any = (), **settings: Any) -> Emulator:
+        async def start(
+            *functions: Function, quotas: Any = None, customDomains: Any = (), accessKeys: Any = (), **settings: Any
+        ) -> Emulator:
             account = Account.model_validate(
                 {
                     "functions": list(functions),
                     "customDomains": list(customDomains),
+                    "accessKeys": list(accessKeys),
                     "quotas": quotas or {},
                     "fcemu": Settings.model_validate({"listen": "127.0.0.1:0", "stopGrace": 1, **settings}),
                 }

@@ -17,7 +17,8 @@ MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 PURE = {
     Path(name)
     for name in (
-        "model.py", "errors.py", "journal.py", "report.py", "identifiers.py", "checks.py", "mistakes.py",
+        "model.py", "jwks.py", "errors.py", "journal.py", "report.py", "identifiers.py", "checks.py", "credentials.py",
+        "mistakes.py",
         "serverless_devs.py", "yaml_lines.py",
         "instances/environment.py", "gateway/headers.py", "gateway/response.py", "gateway/frames.py",
     )
@@ -35,7 +36,7 @@ LAYERS = {
     "instances": {"instances", "scheduling"},
     "gateway": {"gateway", "instances", "trigger"},
 }
-FOUNDATION = {"errors", "model", "journal", "clock", "identifiers"}
+FOUNDATION = {"errors", "model", "jwks", "journal", "clock", "identifiers"}
 
 
 def imports(path: Path) -> set[str]:

@@ -25,17 +25,21 @@ class Exchange:
     Attributes:
         task: the handler's; cancelling it with a `cause` set is how a deadline or a client's leave ends the work.
         started: monotonic seconds of its arrival.
+        target: as the client sent it; `head` may have been given claims of a token.
+        body: the request's body, if it had to be read whole; else it streams.
         begun: bytes of an answer went to the client, so that no other answer is possible.
         tunnelled: a socket was established; its end is the end of the exchange, not the handler's.
     """
 
     __slots__ = (
-        "begun", "cause", "close_code", "closed_by", "error", "head", "lease", "rejected", "request",
-        "request_id", "route", "started", "status", "task", "timer", "tunnelled",
+        "begun", "body", "cause", "close_code", "closed_by", "error", "head", "lease", "rejected", "request",
+        "request_id", "route", "started", "status", "target", "task", "timer", "tunnelled",
     )  # fmt: skip
 
     def __init__(self, request: web.BaseRequest, head: RequestHead, request_id: str, started: float) -> None:
         self.request = request
+        self.target = head.target
+        self.body: bytes | None = None
         self.head = head
         self.request_id = request_id
         self.started = started
@@ -81,13 +85,17 @@ class Exchange:
             self.begun = True
             await self.request.writer.write(data)
 
+    async def send_interim(self, data: bytes) -> None:
+        """Send an interim answer (1xx): the final one is still to come."""
+        await self.request.writer.write(data)
+
     def detach(self) -> None:
         """The socket has left the handler: let go of all that only the handler needed."""
         self.begun = self.tunnelled = True
         self.status = 101
         del self.request
         self.task = None
-        self.head = RequestHead(self.head.method, self.head.target, ())
+        self.head = RequestHead(self.head.method, self.target, ())
 
     def cut(self) -> None:
         """Drop the client's connection; what it has got so far is all it gets."""

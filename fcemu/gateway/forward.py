@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator
 
 from aiohttp import StreamReader, web
 from aiohttp.http import HttpProcessingError
@@ -119,7 +120,7 @@ async def _final_head(exchange: Exchange, upstream: Upstream, sender: asyncio.Ta
         if head.status >= 200 or head.status == 101:
             return head
         if exchange.head.version >= (1, 1):
-            await exchange.request.writer.write(headers.interim_bytes(head))
+            await exchange.send_interim(headers.interim_bytes(head))
 
 
 async def _head_or_refused_body(upstream: Upstream, sender: asyncio.Task[None] | None) -> ResponseHead:
@@ -144,6 +145,18 @@ def _refusal_of_body(sender: asyncio.Task[None] | None) -> BaseException | None:
     return sender.exception()
 
 
+async def read_body(exchange: Exchange) -> bytes:
+    """The whole body of a request, for what has to see it before the function does.
+
+    Raises:
+        FCError: BODY_TOO_LARGE, BAD_REQUEST.
+    """
+    if exchange.head.header("expect") is not None and exchange.head.version >= (1, 1):
+        # The client waits for somebody to want its body (RFC 9110 10.1.1), and the function is not asked yet.
+        await exchange.send_interim(b"HTTP/1.1 100 Continue\r\n\r\n")
+    return b"".join([part async for part in _parts(exchange)])
+
+
 async def _send_body(exchange: Exchange, upstream: Upstream) -> None:
     """Stream the request's body; what is wrong with it ends the instance's connection, lest a part pass for the whole.
 
@@ -161,17 +174,25 @@ async def _send_body(exchange: Exchange, upstream: Upstream) -> None:
 
 
 async def _pass_body(exchange: Exchange, upstream: Upstream) -> None:
-    """An unannounced body is counted on the way (D/04/002)."""
-    content = exchange.request.content
     chunked = exchange.head.is_chunked
-    size = 0
-    while data := await _next_part(content):
-        size += len(data)
-        if size > limits.BODY:
-            raise limits.body_too_large()
+    async for data in _parts(exchange):
         await upstream.write(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
     if chunked:
         await upstream.write(b"0\r\n\r\n")
+
+
+async def _parts(exchange: Exchange) -> AsyncIterator[bytes]:
+    """The body as it comes, or as it was read before; an unannounced one is counted on the way (D/04/002)."""
+    if exchange.body is not None:
+        if exchange.body:
+            yield exchange.body
+        return
+    size = 0
+    while data := await _next_part(exchange.request.content):
+        size += len(data)
+        if size > limits.BODY:
+            raise limits.body_too_large()
+        yield data
 
 
 async def _next_part(content: StreamReader) -> bytes:

@@ -28,6 +28,7 @@ from fcemu.journal import ClosedBy, InvocationEnded, Journal
 from fcemu.model import Account
 from fcemu.trigger import limits
 from fcemu.trigger.admission import admit
+from fcemu.trigger.authentication import Authenticators, redacted
 from fcemu.trigger.request import HeaderPairs, RequestHead
 from fcemu.trigger.routing import Route, Router
 
@@ -99,6 +100,7 @@ class Gateway:
     def __init__(self, account: Account, router: Router, pool: InstancePool, journal: Journal, clock: Clock) -> None:
         self._account = account
         self._router = router
+        self._authenticators = Authenticators(account)
         self._pool = pool
         self._journal = journal
         self._clock = clock
@@ -124,7 +126,7 @@ class Gateway:
         )
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """The request path: admit, lease, forward or tunnel, record."""
+        """The request path: route, admit, authenticate, lease, forward or tunnel, record."""
         exchange = Exchange(request, _head(request), self._new_request_id(), self._clock.now())
         connection = request.protocol
         assert isinstance(connection, Connection)
@@ -133,10 +135,10 @@ class Gateway:
         try:
             limits.check_message(exchange.head)
             route = exchange.route = self._router.route(exchange.head)
-            admission = admit(route, exchange.head, self._clock.wall_now())
-            if admission.preflight:
+            if admit(route, exchange.head).preflight:
                 keep = await self._answer_preflight(exchange, route)
             else:
+                await self._authenticate(exchange, route)
                 keep = await self._invoke(exchange, route)
         except FCError as error:
             keep = await self._refuse(exchange, error)
@@ -180,6 +182,17 @@ class Gateway:
                     await asyncio.sleep(0)
 
     # ---- the steps
+
+    async def _authenticate(self, exchange: Exchange, route: Route) -> None:
+        """Let the request pass, with the claims of its token, or refuse it."""
+        authenticator = self._authenticators.of(route)
+        if authenticator is None:
+            return
+        head = exchange.head if exchange.head.is_websocket else headers.without_hops(exchange.head)
+        body = None
+        if authenticator.needs_body:
+            body = await forward.read_body(exchange) if head.is_chunked or head.content_length else b""
+        exchange.head, exchange.body = authenticator.authenticate(head, body, self._clock.wall_now())
 
     async def _invoke(self, exchange: Exchange, route: Route) -> bool:
         """Run a function on the request; returns whether the client's connection can be used again."""
@@ -362,7 +375,7 @@ class Gateway:
                 function=route.function.functionName if route else None,
                 qualifier=route.qualifier if route else None,
                 method=exchange.head.method,
-                target=exchange.head.target,
+                target=redacted(exchange.target, self._authenticators.of(route) if route else None),
                 kind="websocket" if exchange.tunnelled else "http",
                 status=exchange.status if exchange.begun else _CLIENT_CLOSED,
                 duration=self._clock.now() - exchange.started,

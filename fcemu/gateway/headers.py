@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
@@ -16,6 +17,7 @@ from fcemu.trigger.routing import Route
 _HOP_BY_HOP = frozenset(
     (b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade")
 )
+_NEVER_NAMED = frozenset((b"host", b"content-length", b"content-type", b"transfer-encoding"))
 _APK = b"application/vnd.android.package-archive"
 
 
@@ -49,20 +51,32 @@ def common_headers(function: Function, qualifier: str, account_id: str) -> Heade
     return tuple((f"X-Fc-{name}".encode(), value.encode()) for name, value in values.items())
 
 
+def without_hops(head: RequestHead) -> RequestHead:
+    """The request without `Connection` and what it names (RFC 9110 7.6.1).
+
+    It is done before authentication, so that a client cannot name, and so remove, what authentication sets. What says
+    where the body ends and what it is stays, whoever names it: without it the body would pass for a request.
+    """
+    named = {
+        token.strip().lower()
+        for name, value in head.headers
+        if name.lower() == b"connection"
+        for token in value.split(b",")
+    }
+    if not named:
+        return head
+    dropped = (named | {b"connection"}) - _NEVER_NAMED
+    return replace(head, headers=tuple(pair for pair in head.headers if pair[0].lower() not in dropped))
+
+
 def request_bytes(head: RequestHead, common: HeaderPairs, *, request_id: str, base_path: str, websocket: bool) -> bytes:
     """The head that the instance gets: method, raw target and header pairs in their order.
 
     Dropped: `x-fc-*` of the client, hop-by-hop headers (all but the upgrade's own), what `Connection` names.
     """
-    dropped = {b"content-length", *_HOP_BY_HOP}
     if not websocket:
-        dropped.update(
-            token.strip().lower()
-            for name, value in head.headers
-            if name.lower() == b"connection"
-            for token in value.split(b",")
-        )
-        dropped.discard(b"host")
+        head = without_hops(head)
+    dropped = {b"content-length", *_HOP_BY_HOP}
     lines = [f"{head.method} {head.target} HTTP/1.1".encode("utf-8", "surrogateescape")]
     for name, value in head.headers:
         lower = name.lower()

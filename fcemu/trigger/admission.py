@@ -1,8 +1,8 @@
 """May this request enter? The one order in which a request is refused.
 
-404 no such host, function, trigger or route → 403 internet URL disabled → 403 method → 400 limits →
-authentication. The vendor documents each refusal (PAGE, table; fc-semantics 2, 14) but not their order; this one
-is ours, listed in docs/fidelity.md. None of them is billed.
+404 no such host, function, trigger or route → 403 internet URL disabled → 403 method → 400 limits → authentication,
+which is `authentication.py`'s. The vendor documents each refusal (PAGE, table; fc-semantics 2, 14) but not their order;
+this one is ours, listed in docs/fidelity.md. None of them is billed.
 """
 
 from __future__ import annotations
@@ -24,13 +24,12 @@ class Admission:
     """The gateway answers this one itself; no function runs."""
 
 
-def admit(route: Route, head: RequestHead, wall_now: float) -> Admission:
+def admit(route: Route, head: RequestHead) -> Admission:
     """Admit a request.
 
     Args:
         route: where it goes; finding none was the first refusal (404).
         head: the request before its body.
-        wall_now: seconds since 1970 UTC, for what expires.
 
     Raises:
         FCError: the first refusal that applies.
@@ -57,7 +56,6 @@ def admit(route: Route, head: RequestHead, wall_now: float) -> Admission:
             remedy=f"add {head.method} to `methods`" + (" (WebSocket needs GET)" if head.method == "GET" else ""),
         )
     limits.check_request(head)
-    _authenticate(route)
     return Admission()
 
 
@@ -68,19 +66,3 @@ def _methods(route: Route) -> tuple[str, ...]:
     if route.path_config is not None and route.path_config.methods:
         return tuple(route.path_config.methods)
     return METHODS
-
-
-def _authenticate(route: Route) -> None:
-    if route.trigger is not None:
-        auth_type = route.trigger.triggerConfig.authType
-    else:
-        assert route.domain is not None
-        # A custom domain's authentication is its own (D/06/06-08).
-        auth_type = "anonymous" if (kind := route.domain.authConfig.authType) == "none" else kind
-    if auth_type != "anonymous":
-        # Fails closed: a scheme that cannot be checked lets nobody in.
-        raise FCError(
-            Refusal.AUTHENTICATION_UNAVAILABLE,
-            reason=f"authType {auth_type} cannot be checked by this version of fcemu, so every request is refused",
-            remedy="use authType: anonymous locally",
-        )

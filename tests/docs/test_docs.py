@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
+import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +27,9 @@ from fcemu.errors import Refusal
 ROOT = Path(__file__).parent.parent.parent
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 MODELS = [thing for thing in vars(model).values() if isinstance(thing, type) and issubclass(thing, BaseModel)]
+
+
+needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="the page uses curl, which is not installed")
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -95,6 +103,7 @@ def test_commands_in_a_page_exist(page: Path) -> None:
                 )
 
 
+@needs_curl
 def test_ci_page_works_as_written(tmp_path: Path) -> None:
     """The script of the page on CI runs as it stands."""
     (script,) = blocks(ROOT / "docs" / "how-to" / "ci.md", "sh")
@@ -112,6 +121,59 @@ def test_ci_page_works_as_written(tmp_path: Path) -> None:
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert '"method": "GET"' in ended.stdout
+
+
+@needs_curl
+@pytest.mark.parametrize("kind", ["signature", "jwt", "bearer", "basic"])
+def test_authentication_page_works_when_followed(kind: str, tmp_path: Path) -> None:
+    """Who follows the page on a kind of authentication gets in, and is told why when not."""
+    page = ROOT / "docs" / "how-to" / f"{kind}.md"
+    bin_ = tmp_path / "bin"
+    bin_.mkdir()
+    (bin_ / "fcemu").write_text(f'#!/bin/sh\nexec {sys.executable} -m fcemu "$@"\n')
+    (bin_ / "fcemu").chmod(0o755)
+    env = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state"), "PATH": f"{bin_}:{os.environ['PATH']}"}
+
+    def follow(script: str) -> str:
+        command = ["bash", "-euo", "pipefail", "-c", script.replace("127.0.0.1:8080", f"127.0.0.1:{port}")]
+        done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    port = 0
+    (block,) = blocks(page, "yaml")
+    config = yaml.safe_load(block)
+    config |= {"code": str(ROOT / "examples" / "echo-python"), "timeout": 30}
+    config["customRuntimeConfig"] = {"command": [sys.executable, "server.py"]}
+    if kind == "jwt":
+        jwks = json.loads(follow(blocks(page, "sh")[0]))
+        config["triggers"][0]["triggerConfig"]["authConfig"]["jwks"] = jwks
+    (tmp_path / "trigger.yaml").write_text(yaml.safe_dump(config))
+    ready = tmp_path / "ready.json"
+    command = [str(bin_ / "fcemu"), "serve", "trigger.yaml", "--port", "0", "--ready-file", str(ready)]
+    with subprocess.Popen(command, cwd=tmp_path, env=env, stdout=subprocess.DEVNULL) as serving:
+        try:
+            while not ready.exists():
+                assert serving.poll() is None
+                time.sleep(0.02)
+            port = json.loads(ready.read_text())["port"]
+            with pytest.raises(urllib.error.HTTPError) as caught:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/")
+            with caught.value as refused:
+                request_id = json.loads(refused.read())["RequestId"]
+            scripts = blocks(page, "sh")
+            if kind == "signature":
+                assert '"path": "/hello"' in follow(follow(scripts[0]))
+                url = follow(scripts[1]).strip().replace("ws:", "http:", 1)
+                assert '"method": "GET"' in follow(f"curl --fail --silent {shlex.quote(url)}")
+                (example,) = re.findall(r"explain (\S+)", scripts[2])
+                assert "answer: 400" in follow(scripts[2].replace(example, request_id))
+            else:
+                script = scripts[-1].replace("curl ", "curl --fail --silent ")
+                assert follow(script).count('"method": "GET"') == script.count("curl ")
+                assert "reason: " in follow(f"fcemu explain {request_id}")
+        finally:
+            serving.terminate()
 
 
 def test_readme_has_exactly_the_two_commands() -> None:

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
+import jwt
+import pytest
 import yaml
 
+from fcemu.model import AccessKey
+from fcemu.trigger.request import RequestHead
+from fcemu.trigger.signature import verify
 from tests.conftest import EXAMPLES, FUNCTIONS
 
 
-def fcemu(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def fcemu(
+    *arguments: str, cwd: Path | None = None, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
     command = [sys.executable, "-m", "fcemu", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=cwd, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=cwd, env=env, check=False)
 
 
 def config(folder: Path, **props: Any) -> str:
@@ -118,6 +128,81 @@ def test_env_file_reaches_the_function(tmp_path: Path) -> None:
     line = next(line for line in ended.stdout.splitlines() if "stdout | {" in line)
     environment = json.loads(line.partition(" | ")[2])
     assert (environment["ROOM"], environment["QUOTED"]) == ("lobby", "a b")
+
+
+def environment(folder: Path, **more: str) -> dict[str, str]:
+    """The environment of a command that keeps its state in the test's folder."""
+    return {**os.environ, "XDG_STATE_HOME": str(folder), **more}
+
+
+KEYS = {"ALIBABA_CLOUD_ACCESS_KEY_ID": "LTAI-test", "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "a secret"}
+
+
+def test_sign_needs_a_key_and_says_where_from(tmp_path: Path) -> None:
+    """`sign` without any key pair says how to give one."""
+    none = {name: value for name, value in os.environ.items() if not name.startswith("ALIBABA_CLOUD_")}
+    ended = fcemu("sign", "GET", "http://a.test/", env=none)
+    assert ended.returncode == 1
+    assert "ALIBABA_CLOUD_ACCESS_KEY_ID" in ended.stderr
+
+
+@pytest.mark.parametrize("scheme", ["acs3", "fc", "acs"])
+def test_sign_prints_headers_that_verify(tmp_path: Path, scheme: str) -> None:
+    """`sign` prints the headers that make a request pass, whatever the scheme, with extra headers signed."""
+    extra = "x-acs-meta:1" if scheme != "fc" else "x-fc-meta:1"
+    ended = fcemu(
+        "sign", "POST", "http://a.test/x?y=z", "--scheme", scheme, "--header", extra, env=environment(tmp_path, **KEYS)
+    )
+    pairs = tuple((k.encode(), v.strip().encode()) for k, _, v in (x.partition(":") for x in ended.stdout.splitlines()))
+    head = RequestHead("POST", "/x?y=z", ((b"Host", b"a.test"), *pairs))
+    key = AccessKey(accessKeyId="LTAI-test", accessKeySecret="a secret")
+    assert verify(head, {key.accessKeyId: key}, time.time()) == "LTAI-test"
+
+
+def test_sign_takes_the_key_of_a_configuration(tmp_path: Path) -> None:
+    """`sign --config` signs with the file's key, and --access-key-id chooses one of several."""
+    keys = [{"accessKeyId": f"ak{n}", "accessKeySecret": "s"} for n in (1, 2)]
+    file = config(tmp_path, accessKeys=keys)
+    assert "Credential=ak1," in fcemu("sign", "GET", "http://a.test/", "--config", file).stdout
+    chosen = fcemu("sign", "GET", "http://a.test/", "--config", file, "--access-key-id", "ak2").stdout
+    assert "Credential=ak2," in chosen
+
+
+def test_sign_prints_a_presigned_url_and_a_curl_line(tmp_path: Path) -> None:
+    """`sign` prints a URL that needs no header, or a command to paste."""
+    env = environment(tmp_path, **KEYS)
+    url = fcemu("sign", "GET", "ws://127.0.0.1:1/a", "--scheme", "presigned", env=env).stdout
+    assert url.startswith("ws://127.0.0.1:1/a?x-fc-access-key-id=LTAI-test&x-fc-expires=")
+    words = shlex.split(fcemu("sign", "GET", "ws://127.0.0.1:1/a", "--as", "curl", env=env).stdout)
+    assert words[0] == "curl"
+    assert words[-1] == "http://127.0.0.1:1/a"
+    assert "x-acs-security-token;" in words
+
+
+def test_token_keeps_its_key_private_and_uses_it_again(tmp_path: Path) -> None:
+    """`token` makes a key once, readable by its owner only; its JWKS fits every token of it."""
+    env = environment(tmp_path)
+    made = fcemu("token", "--claim", "sub=me", "--claim", "level=5", "--expires", "60", env=env).stdout.strip()
+    jwks = json.loads(fcemu("token", "--jwks", env=env).stdout)
+    (file,) = (tmp_path / "fcemu").iterdir()
+    assert file.stat().st_mode & 0o077 == 0
+    claims = jwt.decode(made, jwt.PyJWKSet.from_dict(jwks).keys[0], algorithms=["ES256"])
+    assert (claims["sub"], claims["level"], claims["exp"] - claims["iat"]) == ("me", 5, 60)
+
+
+def test_token_of_an_unknown_algorithm_is_told(tmp_path: Path) -> None:
+    """`token` names the algorithms that there are."""
+    ended = fcemu("token", "--alg", "none", env=environment(tmp_path))
+    assert ended.returncode == 1
+    assert "RS256" in ended.stderr
+    assert not (tmp_path / "fcemu").exists()
+
+
+def test_explain_of_an_unknown_id_is_told(tmp_path: Path) -> None:
+    """`explain` says when it knows nothing."""
+    ended = fcemu("explain", "1-a-b-c", env=environment(tmp_path))
+    assert ended.returncode == 1
+    assert "1-a-b-c" in ended.stderr
 
 
 def test_version_and_help_answer() -> None:

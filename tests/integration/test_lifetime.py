@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ import pytest
 import websockets
 import yaml
 
+from fcemu.model import AccessKey
+from fcemu.trigger.signature import sign
 from tests.conftest import FUNCTIONS
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="orphans are ended for certain on Linux only")
@@ -232,3 +235,39 @@ async def test_table_says_what_is_served(served: Served) -> None:
         "ready: ",
     ):
         assert text in output
+
+
+async def test_key_is_made_for_a_signed_trigger_and_a_refusal_can_be_explained(
+    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without configured keys one is made and shown; it signs, and `explain` says why an unsigned call was refused."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    for name in ("ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET"):
+        monkeypatch.delenv(name, raising=False)
+    trigger = {"triggerName": "http", "triggerConfig": {"methods": ["GET"], "authType": "function"}}
+    fcemu = await served(triggers=[trigger])
+    facts = json.loads((tmp_path / "ready.json").read_text())
+    key = AccessKey(accessKeyId=facts["accessKeyId"], accessKeySecret=facts["accessKeySecret"])
+    signed = sign("GET", fcemu.url + "/a?b=c", key, time.time())
+    async with aiohttp.ClientSession() as client:
+        async with client.get(signed.url, headers=dict(signed.headers)) as response:
+            assert response.status == 200
+        old = sign("GET", fcemu.url + "/a?b=c", key, time.time() - 16 * 60 - 2)
+        async with client.get(old.url, headers=dict(old.headers)) as response:
+            assert response.status == 403
+            request_id = (await response.json())["RequestId"]
+    presigned = sign("GET", fcemu.url.replace("http", "ws"), key, time.time(), scheme="presigned")
+    async with websockets.connect(presigned.url) as ws:
+        await ws.send("hello")
+        assert await ws.recv() == "hello"
+    explained = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "fcemu", "explain", request_id, stdout=asyncio.subprocess.PIPE
+    )
+    said, _ = await explained.communicate()
+    assert "the date of the request is 16 min " in said.decode()
+    fcemu.process.send_signal(signal.SIGTERM)
+    output = await fcemu.output()
+    assert f"access key made for this run: id {key.accessKeyId} secret {key.accessKeySecret}" in output
+    log = output.partition("\nready: ")[2]
+    assert key.accessKeySecret not in log
+    assert "x-fc-signature=…" in log

@@ -26,7 +26,7 @@ def decide(
         }
     )
     head = RequestHead(method, target, ((b"Host", host.encode()), *headers))
-    return admit(Router(account).route(head), head, 0.0)
+    return admit(Router(account).route(head), head)
 
 
 def refusal(*args: Any, **kw: Any) -> FCError:
@@ -71,11 +71,11 @@ def test_upgrade_without_get_among_the_methods_says_what_websocket_needs() -> No
 
 
 def test_internet_url_is_refused_before_the_method_and_the_method_before_limits() -> None:
-    """The order is: internet URL, method, limits, authentication."""
-    closed = {"disableURLInternet": True, "authType": "jwt"}
+    """The order is: internet URL, method, limits; authentication comes after them."""
+    closed = {"disableURLInternet": True, "authType": "function"}
     assert "internet URL" in refusal(closed, method="PUT", target="/" + "x" * 5000).message
-    assert "method" in refusal({"authType": "jwt"}, method="PUT", target="/" + "x" * 5000).message
-    assert refusal({"authType": "jwt"}, target="/" + "x" * 5000).status == 400
+    assert "method" in refusal({"authType": "function"}, method="PUT", target="/" + "x" * 5000).message
+    assert refusal({"authType": "function"}, target="/" + "x" * 5000).status == 400
 
 
 @pytest.mark.parametrize(
@@ -128,33 +128,9 @@ def test_preflight_is_answered_by_the_gateway_unless_the_trigger_has_options() -
     assert refusal(method="OPTIONS").status == 403
 
 
-@pytest.mark.parametrize("auth_type", ["function", "jwt", "basic", "bearer"])
-def test_authentication_that_cannot_be_checked_lets_nobody_in(auth_type: str) -> None:
-    """Every authentication type but anonymous refuses every request."""
-    error = refusal({"authType": auth_type}, headers=((b"Authorization", b"Bearer x"), (b"Date", b"x")))
-    assert error.status == 403
-    assert auth_type in error.reason
-
-
-def test_authentication_defaults_to_signature() -> None:
-    """A trigger without authType is not anonymous: the API's default is `function`."""
-    account = Account.model_validate(
-        {
-            "functions": [
-                {"functionName": "fn", "triggers": [{"triggerName": "t", "triggerConfig": {"methods": ["GET"]}}]}
-            ]
-        }
-    )
-    head = RequestHead("GET", "/", ((b"Host", b"x"),))
-    with pytest.raises(FCError):
-        admit(Router(account).route(head), head, 0.0)
-
-
-def test_custom_domain_has_its_own_methods_and_authentication() -> None:
-    """A domain's route checks its own methods and authentication, not the trigger's."""
-    route = {"path": "/*", "functionName": "fn", "methods": ["GET"]}
-    domain = {"domainName": "a.test", "routeConfig": {"routes": [route]}, "authConfig": {"authType": "none"}}
-    decide({"authType": "function"}, host="a.test", domains=(domain,))
+def test_custom_domain_has_its_own_methods() -> None:
+    """A domain's route checks its own methods, not the trigger's."""
+    route = {"path": "/*", "functionName": "fn", "methods": ["GET", "PUT"]}
+    domain = {"domainName": "a.test", "routeConfig": {"routes": [route]}}
+    decide(host="a.test", domains=(domain,), method="PUT")
     assert refusal(host="a.test", domains=(domain,), method="POST").code == "AccessDenied"
-    closed = {**domain, "authConfig": {"authType": "jwt"}}
-    assert refusal(host="a.test", domains=(closed,)).status == 403

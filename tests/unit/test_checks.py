@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from fcemu.checks import Finding, findings
 from fcemu.model import Account
 
@@ -76,25 +74,6 @@ def test_keys_without_effect() -> None:
     assert finding.text.startswith("`role` and `internetAccess` are accepted but without effect here")
     (finding,) = found({"diskSize": 10240})
     assert finding.text.startswith("`diskSize` is accepted")
-
-
-@pytest.mark.parametrize("names", [("whitelist", "blacklist"), ("whiteList", "blackList")])
-def test_both_jwt_lists(names: tuple[str, str]) -> None:
-    """A JWT configuration with both lists is told that they exclude each other, at a trigger and at a domain."""
-    lists = {name: ["/a"] for name in names}
-    (finding,) = found(config={"authType": "jwt", "authConfig": lists})
-    assert finding.subject == "trigger f/http"
-    assert "exclude each other" in finding.text
-    (finding,) = found(customDomains=domain(authConfig={"authType": "jwt", "authInfo": lists}))
-    assert finding.subject == "custom domain a.com"
-
-
-@pytest.mark.parametrize(
-    "lists", [{"whitelist": ["/a"]}, {"blacklist": ["/a"]}, {"whitelist": ["/a"], "blacklist": []}]
-)
-def test_one_jwt_list_is_fine(lists: dict[str, list[str]]) -> None:
-    """A JWT configuration with one list that is not empty is fine."""
-    assert found(config={"authType": "jwt", "authConfig": lists}) == []
 
 
 def test_cors_and_rewrite_are_not_emulated() -> None:

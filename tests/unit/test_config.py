@@ -94,7 +94,10 @@ resources:
             authType: jwt
             methods: [GET, POST]
             authConfig:
-              jwks: {keys: [{kty: RSA, e: AQAB, use: sig, alg: RS256, kid: k1, n: "…"}]}
+              jwks:
+                keys:
+                  - {kty: EC, crv: P-256, use: sig, alg: ES256, kid: k1,
+                     x: L474CtWzuIeZQmJmiI2eNb4U3fF_EHXGOAuFqwwdCLQ, y: mTnEKNp7ZgwElGnG3E_IGHQ43QBGQQbmOvFUX9ZoKvU}
               tokenLookup:
                 - {readPosition: header, parameterName: Authorization, prefix: 'Bearer '}
               claimPassBy:
@@ -318,10 +321,11 @@ def test_scalars_are_those_of_serverless_devs(load_text: Load) -> None:
 
 def test_trigger_config_as_json(load_text: Load) -> None:
     """A trigger's configuration, and its authConfig in turn, may be JSON texts."""
-    config = {"methods": ["GET"], "authType": "jwt", "authConfig": json.dumps({"jwks": {"keys": []}})}
+    auth = {"jwks": {"keys": [{"kty": "oct", "k": "c2VjcmV0"}]}}
+    config = {"methods": ["GET"], "authType": "jwt", "authConfig": json.dumps(auth)}
     text = f"functionName: f\ntriggers:\n- triggerName: t\n  triggerConfig: '{json.dumps(config)}'\n"
     (trigger,) = load_text(text).account.functions[0].triggers
-    assert trigger.triggerConfig.authConfig == {"jwks": {"keys": []}}
+    assert trigger.triggerConfig.authConfig == auth
 
 
 def test_mistakes_in_json_are_told(load_text: Load) -> None:
@@ -336,14 +340,126 @@ def test_mistakes_in_json_are_told(load_text: Load) -> None:
 
 def test_domain_auth_info_as_json(load_text: Load) -> None:
     """A domain's authInfo may be a JSON text, and empty texts mean nothing."""
+    auth = '{"users": [{"userName": "administrator", "password": "Correct-horse-1!"}]}'
     text = (
         "functionName: f\ncustomDomains:\n"
-        "- {domainName: a.com, routeConfig: {routes: []}, authConfig: {authType: jwt, authInfo: '{\"a\": 1}'}}\n"
+        f"- {{domainName: a.com, routeConfig: {{routes: []}}, authConfig: {{authType: basic, authInfo: '{auth}'}}}}\n"
         "- {domainName: b.com, routeConfig: {routes: []}, authConfig: {authType: none, authInfo: ''}}\n"
     )
     first, second = load_text(text).account.customDomains
-    assert first.authConfig.authInfo == {"a": 1}
+    assert first.authConfig.authInfo == json.loads(auth)
     assert second.authConfig.authInfo is None
+
+
+JWT = """\
+functionName: f
+triggers:
+  - triggerName: t
+    triggerConfig:
+      methods: [GET]
+      authType: jwt
+      authConfig:
+        jwks:
+          keys:
+            - {kty: RSA, kid: a, n: AQAB, e: AQAB}
+            - kty: oct
+              k: c2VjcmV0
+        tokenLookup: "header:Authorization:Bearer ,query:token"
+        claimPassBy: "header:sub:x-sub"
+        whitelist: [/public/*]
+"""
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "line", "key", "said"),
+    [
+        ("kty: oct", "kty: otc", 11, "jwks.keys[1].kty", "expected RSA, EC, OKP, oct as `kty`, found `otc`"),
+        ("k: c2VjcmV0", "k: c2Vj cmV0", 12, "jwks.keys[1].k", "`k` must be base64url without padding"),
+        ("k: c2VjcmV0", "alg: HS256", 11, "jwks.keys[1]", "`k` is missing"),
+        ("k: c2VjcmV0", "k: c2VjcmV0\n              kid: a", 13, "jwks.keys[1].kid", "position 1 has this `kid`"),
+        ("kid: a, n", "n", 11, "jwks.keys[1]", "position 1 has no `kid` either"),
+        ("e: AQAB", "e: AQAB, d: AQAB", 10, "jwks.keys[0].d", "paste the public key only"),
+        ("e: AQAB", "e: AQAB, alg: ES256", 10, "jwks.keys[0].alg", "found `ES256`"),
+        ("e: AQAB", "e: AQAB, use: enc", 10, "jwks.keys[0].use", "expected `use: sig`, found `enc`"),
+        ("e: AQAB", "e: AQAB, key_ops: [sign]", 10, "jwks.keys[0].key_ops", "`verify`"),
+        ("query:token", "body:token", 13, "tokenLookup", "expected header, cookie, query or form"),
+        ("query:token", "token", 13, "tokenLookup", "expected `<position>:<name>`"),
+        ("header:sub:x-sub", "header:sub", 14, "claimPassBy", "expected `<position>:<claim>:<name>`"),
+        ("header:sub:x-sub", "header:sub:Host", 14, "claimPassBy", "belongs to the gateway"),
+        ("[/public/*]", "[public]", 15, "whitelist[0]", "write `/public`"),
+        ("[/public/*]", "[/a*b]", 15, "whitelist[0]", "only at the end"),
+        ("whitelist:", "whitelits:", 15, "whitelits", "unknown key; did you mean `whitelist`?"),
+        ("whitelist:", "whiteList: 5\n        blackList:", 15, "whiteList", "expected a list, found 5"),
+        ("whitelist:", "whitelist: [/a]\n        blacklist:", 16, "blacklist", "exclude each other"),
+        ("jwks:", "jwk:", 7, "jwks", "this key is missing; write `jwks: {keys: ["),
+    ],
+)
+def test_mistakes_in_auth_config_have_their_line(
+    load_text: Load, right: str, wrong: str, line: int, key: str, said: str
+) -> None:
+    """A mistake in a trigger's authConfig is told with its line, its key and what to write."""
+    text = JWT.replace("n: AQAB", f"n: {'qdTfBoJc9lL5EJte' * 16}")
+    assert load_text(text).account.functions[0].triggers[0].triggerConfig.auth is not None
+    found = problems(load_text, text.replace(right, wrong, 1))
+    start = f"trigger.yaml:{line}: triggers[0].triggerConfig.authConfig.{key}: "
+    assert any(one.startswith(start) and said in one for one in found), found
+
+
+@pytest.mark.parametrize(
+    ("auth", "said"),
+    [
+        ("authType: jwt", "triggers[0].triggerConfig: authType jwt needs `authConfig: {jwks:"),
+        ("authType: bearer", "authType bearer needs `authConfig: {BearerFormat: opaque"),
+        ("authType: basic", "authType basic needs `authConfig: {users:"),
+        ("authType: jwt, authConfig: 5", "authConfig: expected a mapping"),
+        (
+            "authType: jwt, authConfig: {jwks: hush}",
+            "authConfig.jwks: expected a mapping (`key: value` lines), found a",
+        ),
+        ("authType: bearer, authConfig: {tokens: [hush]}", "authConfig: BearerFormat is required"),
+        ("authType: bearer, authConfig: {BearerFormat: opaque, opaqueTokenConfig: {tokens: [hush]}}", "found a text"),
+        (
+            "authType: bearer, authConfig: {BearerFormat: Opaque, opaqueTokenConfig: {tokens: "
+            "[{enable: true, tokenName: a, tokenData: 0123456789abcdef0123456789abcdef}]}}",
+            "BearerFormat: expected opaque, found the text 'Opaque'; did you mean `opaque`?",
+        ),
+        (
+            "authType: bearer, authConfig: {BearerFormat: opaque, opaqueTokenConfig: {tokens: "
+            "[{enable: true, tokenName: a, tokenData: hush}]}}",
+            "tokens[0].tokenData: expected 32 to 128 characters",
+        ),
+        (
+            "authType: bearer, authConfig: {BearerFormat: opaque, opaqueTokenConfig: {tokens: "
+            "[{tokenName: a, tokenData: 0123456789abcdef0123456789abcdef}]}}",
+            "tokens[0].enable: this key is missing; write `enable: true`",
+        ),
+        (
+            "authType: basic, authConfig: {users: [{userName: administrator, password: hush}]}",
+            "users[0].password: expected 12 to 128 characters with an upper-case letter",
+        ),
+        (
+            "authType: basic, authConfig: {users: [{userName: 'administrator:', password: hush}]}",
+            "users[0].userName: expected a text of 12 to 128 characters without `:`",
+        ),
+    ],
+)
+def test_auth_config_must_fit_its_type(load_text: Load, auth: str, said: str) -> None:
+    """An authConfig that is missing or of another form is told once, without a secret in the message."""
+    text = f"functionName: f\ntriggers:\n- triggerName: t\n  triggerConfig: {{methods: [GET], {auth}}}\n"
+    found = problems(load_text, text)
+    assert sum(said in one for one in found) == 1, found
+    assert len(found) == 1 + ("administrator:" in auth)
+    assert all("hush" not in one for one in found)
+
+
+def test_domains_auth_info_is_checked_like_a_triggers(load_text: Load) -> None:
+    """A custom domain's authInfo must fit its authType, too."""
+    domain = "{domainName: a.com, routeConfig: {routes: []}, authConfig: {authType: jwt%s}}"
+    text = f"functionName: f\ncustomDomains:\n- {domain}\n"
+    assert "customDomains[0].authConfig: authType jwt needs `authInfo: {jwks" in problem(load_text, text % "")
+    assert problem(load_text, text % ", authInfo: {jwks: {keys: []}}").startswith(
+        "trigger.yaml:3: customDomains[0].authConfig.authInfo.jwks.keys: expected at least one item"
+    )
 
 
 def test_other_triggers_are_left_out(load_text: Load) -> None:

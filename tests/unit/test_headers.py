@@ -61,6 +61,21 @@ def test_clients_platform_and_hop_by_hop_headers_are_dropped() -> None:
     assert b"x-kept" in names
 
 
+def test_connection_cannot_name_away_what_frames_the_body() -> None:
+    """A client that names the framing headers in Connection does not turn its body into a second request."""
+    head = request(
+        (b"Connection", b"content-length, transfer-encoding, content-type, host"),
+        (b"Content-Length", b"5"),
+        (b"Content-Type", b"text/plain"),
+        method="POST",
+    )
+    lines = sent(head)
+    for line in (b"Host: fn.localhost", b"Content-Length: 5", b"Content-Type: text/plain"):
+        assert lines.count(line) == 1
+    chunked = request((b"Connection", b"transfer-encoding"), (b"Transfer-Encoding", b"chunked"), method="POST")
+    assert b"Transfer-Encoding: chunked" in sent(chunked)
+
+
 def test_platform_headers_are_set_and_empty_ones_too() -> None:
     """The common headers are all there; those without a value are sent empty."""
     lines = sent(request())

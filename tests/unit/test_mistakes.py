@@ -52,6 +52,18 @@ def test_several_mistakes_are_told_at_once() -> None:
     assert any("'FC_X' is reserved" in text for text in said)
 
 
+def test_mistake_in_an_auth_config_is_told_like_any_other() -> None:
+    """Keys, types and values below authConfig are explained by the model that its authType means."""
+    auth = {"BearerFormat": "opaque", "opaqueTokenConfig": {"tokens": [{"enable": "yes", "tokenNam": "x"}]}}
+    trigger = {"triggerName": "t", "triggerConfig": {"methods": ["GET"], "authType": "bearer", "authConfig": auth}}
+    assert texts(triggers=[trigger]) == [
+        "expected true or false, found the text 'yes'; write `true` without quotes",
+        "this key is missing; write `tokenName: …`",
+        "this key is missing; write `tokenData: 32 to 128 characters`",
+        "unknown key; did you mean `tokenName`?",
+    ]
+
+
 def test_secret_is_not_shown() -> None:
     """A secret of the wrong type is named by its kind, not by its value."""
     data = {"functions": [{"functionName": "fn"}], "accessKeys": [{"accessKeyId": "a", "accessKeySecret": 123456789}]}

@@ -197,7 +197,7 @@ def test_event_functions_are_ignored(triggers: object) -> None:
 def test_custom_domain_prop_becomes_a_domain() -> None:
     """A function's customDomain is a domain with one route to the function, each key with its origin."""
     route = {"path": "/ws/*", "qualifier": "prod", "methods": ["GET"], "rewriteConfig": {"equalRules": []}}
-    auth = {"authType": "jwt", "authInfo": {"jwks": {"keys": []}}}
+    auth = {"authType": "jwt", "authInfo": {"jwks": {"keys": [{"kty": "oct", "k": "c2VjcmV0"}]}}}
     written = {"domainName": "a.com", "protocol": "HTTP,HTTPS", "authConfig": auth, "route": route}
     translation = of({"customDomain": written})
     (domain,) = Account.model_validate(translation.account).customDomains

@@ -1,0 +1,163 @@
+"""Which public keys may sign a token, and with which algorithms? The JWKS of `authType: jwt` (D/06/04, RFC 7517).
+
+What is wrong with a key is found here, when the configuration loads; a key that passes `findings` can be prepared.
+PyJWT is imported on first use: it costs more at start-up than all the rest of the configuration.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+Finding = tuple[str, tuple[str | int, ...]]
+"""What is wrong, and where below the list of keys."""
+
+_RSA: tuple[str, ...] = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
+_HMAC: tuple[str, ...] = ("HS256", "HS384", "HS512")
+
+# D/06/04 lists RS, PS, ES and HS with 256, 384 and 512, and EdDSA; the curve decides the algorithm (RFC 7518 3.4).
+_CURVES: dict[str, dict[str, tuple[str, ...]]] = {
+    "EC": {"P-256": ("ES256",), "P-384": ("ES384",), "P-521": ("ES512",)},
+    "OKP": {"Ed25519": ("EdDSA",)},
+}
+_MEMBERS = {"RSA": ("n", "e"), "EC": ("x", "y"), "OKP": ("x",), "oct": ("k",)}
+_PRIVATE = ("d", "p", "q", "dp", "dq", "qi", "oth")
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key that is ready to verify."""
+
+    kid: str
+    """Empty: the key of tokens that name none."""
+    verifiers: dict[str, Callable[[bytes, bytes], bool]]
+    """Algorithm → (signed bytes, signature) → whether it is genuine."""
+
+
+def decoded(text: str) -> bytes:
+    """The bytes of a base64url text, in its one canonical form: no padding, no foreign character, no stray bits.
+
+    Raises:
+        ValueError: it has another form.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9_-]*", text) or len(text) % 4 == 1:
+        raise ValueError("not base64url")
+    content = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    if base64.urlsafe_b64encode(content).rstrip(b"=").decode() != text:
+        raise ValueError("not canonical base64url")
+    return content
+
+
+def findings(keys: list[dict[str, Any]]) -> list[Finding]:
+    """Everything that is wrong with a list of JWKs; never with a key's content in the text."""
+    found: list[Finding] = []
+    seen: dict[str, int] = {}
+    for index, jwk in enumerate(keys):
+        wrong = list(_of_key(jwk))
+        if not wrong and (reason := _unusable(jwk)):
+            wrong = [(reason, ())]
+        found += [(text, (index, *path)) for text, path in wrong]
+        kid = jwk.get("kid", "")
+        if not isinstance(kid, str):
+            found.append(("`kid` must be a text", (index, "kid")))
+        elif kid in seen and kid:
+            text = f"the key at position {seen[kid] + 1} has this `kid`, too; a token could mean either"
+            found.append((text, (index, "kid")))
+        elif kid in seen:
+            # D/06/04: at most one JWK without kid.
+            text = f"the key at position {seen[kid] + 1} has no `kid` either; at most one may lack it: add `kid: …`"
+            found.append((text, (index,)))
+        else:
+            seen[kid] = index
+    return found
+
+
+def prepared(jwk: dict[str, Any]) -> Key:
+    """The key of a JWK without findings."""
+    from jwt.algorithms import get_default_algorithms
+
+    known = get_default_algorithms()
+    verifiers = {}
+    for name in _algorithms(jwk):
+        algorithm = known[name]
+        verifiers[name] = _verifier(algorithm, algorithm.prepare_key(algorithm.from_jwk(jwk)))
+    return Key(jwk.get("kid", ""), verifiers)
+
+
+def _verifier(algorithm: Any, key: Any) -> Callable[[bytes, bytes], bool]:
+    return lambda signed, signature: bool(algorithm.verify(signed, key, signature))
+
+
+def _algorithms(jwk: dict[str, Any]) -> tuple[str, ...]:
+    """What the key may verify. The token's own `alg` only chooses among these: none, or HS256 with an RSA key, is
+    never one of them."""
+    match jwk["kty"]:
+        case "RSA":
+            possible = _RSA
+        case "oct":
+            possible = _HMAC
+        case kind:
+            possible = _CURVES[kind][jwk["crv"]]
+    return (jwk["alg"],) if jwk.get("alg") else possible
+
+
+def _of_key(jwk: dict[str, Any]) -> Iterator[Finding]:
+    kind = jwk.get("kty")
+    if kind is None:
+        yield "`kty` is missing; write one public key in the form of a JWK, such as `{kty: RSA, n: …, e: AQAB}`", ()
+        return
+    if not isinstance(kind, str) or kind not in _MEMBERS:
+        yield f"expected {', '.join(_MEMBERS)} as `kty`, found {_shown(kind)}", ("kty",)
+        return
+    for name in _MEMBERS[kind]:
+        if name not in jwk:
+            yield f"`{name}` is missing, which a JWK with `kty: {kind}` has", ()
+        elif not _is_base64url(jwk[name]):
+            yield f"`{name}` must be base64url without padding: letters, digits, `-` and `_`", (name,)
+    for name in _PRIVATE if kind != "oct" else ():
+        if name in jwk:
+            yield f"`{name}` is part of a private key, which can sign tokens; paste the public key only", (name,)
+    possible = _RSA if kind == "RSA" else _HMAC
+    if kind in _CURVES:
+        curve = jwk.get("crv")
+        if not isinstance(curve, str) or curve not in _CURVES[kind]:
+            text = f"expected {', '.join(_CURVES[kind])} as `crv` of `kty: {kind}`, found {_shown(curve)}"
+            yield text, ("crv",) if curve is not None else ()
+            possible = ()
+        else:
+            possible = _CURVES[kind][curve]
+    if (algorithm := jwk.get("alg")) and possible and algorithm not in possible:
+        yield f"expected {', '.join(possible)} as `alg` of this key, found {_shown(algorithm)}", ("alg",)
+    if "use" in jwk and jwk["use"] != "sig":
+        yield f"expected `use: sig`, found {_shown(jwk['use'])}: this key is not for signatures", ("use",)
+    if "key_ops" in jwk and not (isinstance(jwk["key_ops"], list) and "verify" in jwk["key_ops"]):
+        yield "`key_ops` must be a list with `verify`: this key is not for verifying", ("key_ops",)
+
+
+def _is_base64url(value: object) -> bool:
+    try:
+        return isinstance(value, str) and len(decoded(value)) > 0
+    except ValueError:
+        return False
+
+
+def _unusable(jwk: dict[str, Any]) -> str:
+    """Why a well-formed JWK is no key, such as a point that is not on its curve; empty if it is one."""
+    from jwt.exceptions import PyJWTError
+
+    try:
+        prepared(jwk)
+    except (PyJWTError, ValueError, TypeError, OverflowError) as error:
+        # The library's words are about a public key here; about a secret they stay out.
+        return "this is not a usable key" + (f": {error}" if jwk["kty"] != "oct" else "")
+    return ""
+
+
+def _shown(value: object) -> str:
+    """A member that is no secret, short and on one line."""
+    if not isinstance(value, str):
+        return "nothing" if value is None else "something that is not a text"
+    return f"`{value}`" if value.isprintable() and len(value) <= 40 else "another text"

@@ -1,0 +1,168 @@
+"""How does a run of `fcemu serve` go? Start, print what happens, stop at a signal, leave a bill."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from dotenv import dotenv_values
+
+from fcemu import report
+from fcemu.emulator import Emulator
+from fcemu.errors import FcemuError
+from fcemu.journal import InvocationEnded, Notice, Record
+from fcemu.model import AccessKey, Account
+from fcemu.refusals import Refusals, folder
+
+
+def _env_file(path: str | None) -> dict[str, str]:
+    if path is None:
+        return {}
+    if not Path(path).is_file():
+        raise FcemuError(f"fcemu.envFile: {path} does not exist")
+    return {name: value for name, value in dotenv_values(path).items() if value is not None}
+
+
+class Printer:
+    """Writes records to stdout; a reader that went away ends the printing, not the serving."""
+
+    def __init__(self, log_format: str) -> None:
+        self._as_lines = report.as_text if log_format == "text" else lambda record: [report.as_json(record)]
+        self.text = log_format == "text"
+        self._open = True
+
+    def record(self, record: Record) -> None:
+        """Print a record of the journal."""
+        self.lines(self._as_lines(record))
+
+    def lines(self, lines: list[str]) -> None:
+        """Print lines, at once."""
+        if not self._open:
+            return
+        try:
+            sys.stdout.write("\n".join([*lines, ""]))
+            sys.stdout.flush()
+        except OSError:
+            self._open = False
+            # What is still buffered must not raise when the interpreter ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+async def serve(account: Account, made: AccessKey | None, ready_file: Path | None, log_format: str) -> None:
+    """Serve an account until a signal stops it.
+
+    Args:
+        made: the key pair that was made for this run, to be shown.
+        ready_file: where to write the addresses once requests will succeed.
+        log_format: text or json.
+
+    Raises:
+        FcemuError: it could not be started.
+    """
+    printer = Printer(log_format)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(signum, _on_signal, stop, signum)
+
+    refused = 0
+
+    def count(record: Record) -> None:
+        nonlocal refused
+        if isinstance(record, InvocationEnded) and record.instance_id is None:
+            refused += 1
+
+    emulator = Emulator(account, env_file=_env_file(account.fcemu.envFile))
+    emulator.journal.subscribe(printer.record)
+    emulator.journal.subscribe(count)
+    emulator.journal.subscribe(_keep_refusals(emulator))
+    starting = asyncio.create_task(emulator.start())
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+    try:
+        if not starting.done():
+            starting.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await starting
+        if not stop.is_set():
+            _announce(emulator, made, printer, ready_file)
+            await stop.wait()
+    finally:
+        stopping.cancel()
+        if ready_file is not None:
+            ready_file.unlink(missing_ok=True)
+        await emulator.stop()
+    bills = {function.functionName: emulator.bill(function.functionName) for function in account.functions}
+    if printer.text:
+        printer.lines([report.billing(account, bills.__getitem__, refused)])
+    else:
+        printer.lines([json.dumps({"record": "Billing", "functions": {n: b.milliseconds for n, b in bills.items()}})])
+
+
+def _keep_refusals(emulator: Emulator) -> Callable[[Record], None]:
+    """Keeps refusals for `fcemu explain`; where nothing can be written, says so once and goes on."""
+    refusals = Refusals(folder(os.environ))
+    works = True
+
+    def keep(record: Record) -> None:
+        nonlocal works
+        if works:
+            try:
+                refusals.keep(record)
+            except OSError as error:
+                works = False
+                text = f"`fcemu explain` will not know the refusals of this run: {error}"
+                emulator.journal.write(Notice(emulator.clock.wall_now(), "warning", text))
+
+    return keep
+
+
+def _on_signal(stop: asyncio.Event, signum: int) -> None:
+    if stop.is_set():
+        # The keeper sees the end of this process and ends every function's.
+        os._exit(128 + signum)
+    stop.set()
+
+
+def _announce(emulator: Emulator, made: AccessKey | None, printer: Printer, ready_file: Path | None) -> None:
+    """Say where requests will succeed: on stdout, and in the ready file."""
+    account, port = emulator.account, emulator.port
+    addresses = {
+        function.functionName: dict(
+            zip(("wsUrl", "url"), report.urls(account, function, port, emulator.host), strict=True)
+        )
+        for function in account.functions
+    }
+    facts = {"url": emulator.url, "port": port, "pid": os.getpid(), "functions": addresses}
+    if made is not None:
+        facts |= {"accessKeyId": made.accessKeyId, "accessKeySecret": made.accessKeySecret}
+    if printer.text:
+        first = next(iter(addresses.values()))
+        printer.lines(
+            [
+                "",
+                report.url_map(account, port, emulator.host),
+                "",
+                f"try: npx wscat -c {first['wsUrl']}    or: curl -i {first['url']}",
+                *(
+                    [f"access key made for this run: id {made.accessKeyId} secret {made.accessKeySecret}"]
+                    if made is not None
+                    else []
+                ),
+                f"ready: {emulator.url}",
+            ]
+        )
+    else:
+        printer.lines([json.dumps({"record": "Ready", **facts})])
+    if ready_file is not None:
+        # Whoever waits for the file must never see half of it.
+        draft = ready_file.with_name(f".{ready_file.name}.{os.getpid()}")
+        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as opened:
+            opened.write(json.dumps(facts, indent=2) + "\n")
+        draft.replace(ready_file)
