@@ -588,6 +588,12 @@ class Settings(Resource):
         Literal["eager", "lazy"],
         Field(description="eager: one instance of each function before ready; lazy: at the first request"),
     ] = "eager"
+    portBinding: Annotated[
+        Literal["auto", "seccomp", "port"],
+        Field(
+            description="seccomp: every instance on the configured port (Linux); port: one port each; auto: as possible"
+        ),
+    ] = "auto"
     startTimeout: Annotated[
         float,
         Field(gt=0, le=3600, description="seconds a server has to come up (the cloud: 120)"),

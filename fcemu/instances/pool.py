@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from fcemu.clock import Clock, Timer
-from fcemu.errors import FCError
+from fcemu.errors import FCError, Refusal
 from fcemu.identifiers import instance_id
 from fcemu.instances import environment, readiness
+from fcemu.instances.port_binding import PortBinding, own_address, self_test
 from fcemu.instances.process import FunctionProcess, Keeper, Stream
 from fcemu.journal import InstanceChanged, InvocationStarted, Journal, LogLine, Notice
 from fcemu.model import Account, Function
@@ -102,9 +103,10 @@ class InstancePool:
         self._instances: dict[str, RunningInstance] = {}
         self._assigned: dict[str, asyncio.Future[tuple[RunningInstance, bool]]] = {}
         self._fixed_port: set[str] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._starting: dict[str, asyncio.Task[None]] = {}
         self._tick: Timer | None = None
+        self._binding_test: asyncio.Task[bool | None | str] | None = None
 
     # ---- for the gateway
 
@@ -152,6 +154,8 @@ class InstancePool:
         """Stop every instance, patient for `stopGrace` seconds, then the keeper."""
         for task in self._starting.values():
             task.cancel()
+        if self._binding_test is not None:
+            self._tasks.add(self._binding_test)
         if self._tick is not None:
             self._tick.cancel()
         for instance in self._instances.values():
@@ -224,7 +228,9 @@ class InstancePool:
     async def _launch(self, function: Function, id: str) -> tuple[RunningInstance, bool]:
         code = Path(function.code)
         configured = function.customRuntimeConfig.port
-        port = configured if function.functionName in self._fixed_port else _free_port()
+        replace = await self._asks()
+        own_port = replace is None and function.functionName not in self._fixed_port
+        port = _free_port() if own_port else configured
         argv = environment.command(function, code)
         variables = environment.variables(
             function,
@@ -239,9 +245,14 @@ class InstancePool:
         def on_line(stream: Stream, text: str) -> None:
             self._journal.write(LogLine(self._clock.wall_now(), function.functionName, id, stream, text))
 
-        process = self._keeper.spawn(argv, variables, code, on_line)
+        process = self._keeper.spawn(argv, variables, code, on_line, ask=replace is not None)
         self._processes[id] = process
         process.exited.add_done_callback(lambda _: self._processes.pop(id, None))
+        binding = None
+        if replace is not None:
+            with contextlib.suppress(OSError):  # it did not get that far; why is told below
+                binding = asked = PortBinding(await process.listener(), configured, own_address(), replace)
+                process.exited.add_done_callback(lambda _: asked.close())
         try:
             await process.started()
         except OSError as error:
@@ -254,8 +265,39 @@ class InstancePool:
             timeout=self._settings.startTimeout,
             clock=self._clock,
             warn=lambda text: self._notice("warning", f"{function.functionName}: {text}"),
+            binding=binding,
         )
-        return RunningInstance(id, function, process, readiness.DIAL_HOST, ready.port), ready.fixed
+        return RunningInstance(id, function, process, ready.host, ready.port), ready.fixed
+
+    async def _asks(self) -> bool | None:
+        """Whether instances share the configured port, by replaced sockets or not; None: each gets its own port.
+
+        Raises:
+            FCError: `fcemu.portBinding: seccomp` is wanted and does not work here.
+        """
+        if self._binding_test is None:
+            self._binding_test = asyncio.create_task(self._test_binding())
+        result = await asyncio.shield(self._binding_test)
+        if isinstance(result, str):
+            raise FCError(
+                Refusal.INTERNAL_SERVER_ERROR,
+                reason=f"fcemu.portBinding is seccomp, which does not work here: {result}",
+                remedy="use portBinding: auto or port",
+            )
+        return result
+
+    async def _test_binding(self) -> bool | None | str:
+        if self._settings.portBinding == "port":
+            return None
+        result = await self_test(self._keeper)
+        if isinstance(result, str) and self._settings.portBinding == "auto":
+            self._notice(
+                "info",
+                f"several instances cannot share a port here: {result}. Each gets a port of its own in FC_SERVER_PORT; "
+                "a function that ignores it gets one instance",
+            )
+            return None
+        return result
 
     def _only_one(self, function: Function, port: int) -> None:
         name = function.functionName

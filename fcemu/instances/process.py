@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
 import os
 import socket
@@ -41,13 +42,22 @@ class Keeper:
         self._process: subprocess.Popen[bytes] | None = None
 
     def spawn(
-        self, argv: Sequence[str], env: Mapping[str, str], cwd: Path, on_line: Callable[[Stream, str], None]
+        self,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        cwd: Path,
+        on_line: Callable[[Stream, str], None],
+        ask: bool = False,
     ) -> FunctionProcess:
-        """Ask for a process; whether it came to life is known from `FunctionProcess.started()`."""
+        """Ask for a process; whether it came to life is known from `FunctionProcess.started()`.
+
+        Args:
+            ask: be asked about its binds and listens; `FunctionProcess.listener()` is where the questions come.
+        """
         ours, theirs = socket.socketpair()
         out_read, out_write = os.pipe()
         err_read, err_write = os.pipe()
-        payload = json.dumps({"argv": list(argv), "env": dict(env), "cwd": str(cwd)}).encode()
+        payload = json.dumps({"argv": list(argv), "env": dict(env), "cwd": str(cwd), "filter": ask}).encode()
         try:
             self._send(payload, [theirs.fileno(), out_write, err_write])
         finally:
@@ -113,6 +123,7 @@ class FunctionProcess:
         self.tail: deque[str] = deque(maxlen=40)
         self._on_line = on_line
         self._started: asyncio.Future[None] = loop.create_future()
+        self._listener: asyncio.Future[int] = loop.create_future()
         self._loop = loop
         self._channel = channel
         self._pending = b""
@@ -133,6 +144,14 @@ class FunctionProcess:
         """
         await asyncio.shield(self._started)
 
+    async def listener(self) -> int:
+        """The descriptor by which the kernel asks about its binds; the caller's to close.
+
+        Raises:
+            OSError: the filter could not be installed, or the process did not get that far.
+        """
+        return await asyncio.shield(self._listener)
+
     def stop(self, grace: float) -> None:
         """SIGTERM to the function's group; after `grace` seconds SIGKILL to all that is left of it."""
         with contextlib.suppress(OSError):
@@ -144,11 +163,11 @@ class FunctionProcess:
 
     def _on_message(self) -> None:
         try:
-            data = self._channel.recv(4096)
+            data, fds, _, _ = socket.recv_fds(self._channel, 4096, 1)
         except BlockingIOError:
             return
         except OSError:
-            data = b""
+            data, fds = b"", []
         *lines, self._pending = (self._pending + data).split(b"\n")
         for line in lines:
             message = json.loads(line)
@@ -156,6 +175,8 @@ class FunctionProcess:
                 self.pid = message["pid"]
                 if not self._started.done():
                     self._started.set_result(None)
+            elif "filter" in message:
+                self._take_listener(fds, message["filter"])
             elif "errno" in message:
                 self._fail_start(OSError(message["errno"], os.strerror(message["errno"])))
                 self._exit = Exit(127, 0.0)
@@ -168,11 +189,22 @@ class FunctionProcess:
             self._fail_start(OSError(0, "the process that watches the function was killed"))
             self._exit = Exit(137, 0.0)
         if self._exit is not None:
+            self._take_listener([], errno.ESRCH)
             self._loop.remove_reader(self._channel)
             self._channel.close()
             self._finish()
 
+    def _take_listener(self, fds: list[int], number: int) -> None:
+        for fd in fds:
+            os.set_inheritable(fd, False)
+        if fds and not self._listener.done():
+            self._listener.set_result(fds[0])
+        elif not self._listener.done():
+            self._listener.set_exception(OSError(number, os.strerror(number)))
+            self._listener.exception()
+
     def _fail_start(self, error: OSError) -> None:
+        self._take_listener([], error.errno or errno.ESRCH)
         if not self._started.done():
             self._started.set_exception(error)
             self._started.exception()  # whoever waits gets it; nobody has to

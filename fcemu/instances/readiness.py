@@ -14,12 +14,13 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import psutil
 
 from fcemu.clock import Clock
 from fcemu.errors import FCError, Refusal
+from fcemu.instances.port_binding import PortBinding
 from fcemu.instances.process import FunctionProcess
 
 DIAL_HOST = "127.0.0.2" if sys.platform == "linux" else "127.0.0.1"
@@ -47,6 +48,7 @@ class Listener(NamedTuple):
 class Ready(NamedTuple):
     """Where an instance accepts."""
 
+    host: str
     port: int
     fixed: bool
     """The server ignored the port it was given and listens on the configured one: there can be no second."""
@@ -98,6 +100,7 @@ async def wait_until_ready(
     timeout: float,
     clock: Clock,
     warn: Callable[[str], None],
+    binding: PortBinding | None = None,
 ) -> Ready:
     """Wait until the function's server accepts.
 
@@ -105,6 +108,7 @@ async def wait_until_ready(
         port: where it was asked to listen (`FC_SERVER_PORT`).
         configured_port: where it would listen in the cloud (`customRuntimeConfig.port`).
         timeout: seconds; the cloud gives 120 (D/04/076).
+        binding: who answers its binds; then its listen is the exact moment, and nothing is dialled.
 
     Raises:
         FCError: CA_EXITED or FUNCTION_NOT_STARTED, with the function's last output.
@@ -117,16 +121,20 @@ async def wait_until_ready(
     while True:
         if process.exited.done():
             raise exited(process, command)
-        if await dial(port):
-            return Ready(port, fixed=port == configured_port)
+        if binding is not None and binding.listening.done():
+            return Ready(binding.address, binding.port, fixed=False)
+        if binding is None and await dial(port):
+            return Ready(DIAL_HOST, port, fixed=port == configured_port)
         now = clock.now()
-        if now >= look_at or (not found and await dial(configured_port)):
+        if binding is not None and binding.loopback is not None and now - begin >= _LOOK_EVERY:
+            raise _on_loopback(process, Listener(binding.loopback, configured_port), configured_port, now - begin)
+        if now >= look_at or (binding is None and not found and await dial(configured_port)):
             look_at = now + _LOOK_EVERY
             found = await asyncio.to_thread(listeners, process.pid) if process.pid else []
             expected = [listener for listener in found if listener.port in (port, configured_port)]
             reachable = {listener.port for listener in expected if not listener.loopback}
             if configured_port in reachable and await dial(configured_port):
-                return Ready(configured_port, fixed=True)
+                return Ready(DIAL_HOST, configured_port, fixed=True)
             if expected and not reachable:
                 loopback_looks += 1
                 if loopback_looks >= _LOOPBACK_LOOKS:
@@ -136,8 +144,8 @@ async def wait_until_ready(
                 warn(f"{_elsewhere(found)}; {_where_to_listen(configured_port)}")
         if now - begin >= timeout:
             raise _never_up(process, found, configured_port, now - begin)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.shield(process.exited), _DIAL_EVERY)
+        events: list[asyncio.Future[Any]] = [process.exited, *([] if binding is None else [binding.listening])]
+        await asyncio.wait(events, timeout=_DIAL_EVERY, return_when=asyncio.FIRST_COMPLETED)
 
 
 def last_output(process: FunctionProcess, limit: int = 4096) -> str:

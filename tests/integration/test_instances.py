@@ -222,7 +222,7 @@ async def test_function_on_the_configured_port_gets_one_instance_and_a_warning(
         probe.bind(("0.0.0.0", 0))
         port = probe.getsockname()[1]
     fixed = {"command": [sys.executable, "fixed.py", str(port)], "port": port}
-    emulator = await serve(function(instanceConcurrency=1, customRuntimeConfig=fixed))
+    emulator = await serve(function(instanceConcurrency=1, customRuntimeConfig=fixed), portBinding="port")
     (notice,) = [record for record in emulator.journal.records if isinstance(record, Notice)]
     assert f"always listens on port {port}" in notice.text
     async with client.ws_connect(emulator.url):

@@ -1,7 +1,7 @@
 """Does the vendor's Node sample run unmodified, and does npm's `ws` get along as a client?
 
-The sample listens on port 9000 whatever it is told, so these tests take turns: with each other and, by a file lock,
-with those of another run on the same machine.
+The sample listens on port 9000 whatever it is told. Where instances cannot share a port, tests take turns: with each
+other and, by a file lock, with those of another run on the same machine.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
@@ -51,7 +53,7 @@ def port_9000() -> Iterator[None]:
 
 
 @pytest.fixture
-def sample(echo_node: Path, port_9000: None) -> Callable[..., Function]:
+def sample(echo_node: Path) -> Callable[..., Function]:
     """The sample as a function: the command and concurrency of its trigger.yaml unless told otherwise."""
 
     def make(**props: Any) -> Function:
@@ -123,9 +125,11 @@ async def test_sample_with_100_sockets(serve: Serve, sample: Callable[..., Funct
     assert len({record.instance_id for record in started}) == 1
 
 
-async def test_sample_gets_one_instance(serve: Serve, sample: Callable[..., Function], ws_client: WsClient) -> None:
+async def test_sample_gets_one_instance(
+    serve: Serve, sample: Callable[..., Function], ws_client: WsClient, port_9000: None
+) -> None:
     """The emulator says that a server hard-wired to port 9000 gets one instance, and refuses a second socket."""
-    emulator = await serve(sample(instanceConcurrency=1))
+    emulator = await serve(sample(instanceConcurrency=1), portBinding="port")
     (notice,) = fixed_port_notices(emulator)
     assert "more than 1 at once are refused with 429" in notice
     assert "FC_SERVER_PORT" in notice
@@ -138,6 +142,53 @@ async def test_sample_gets_one_instance(serve: Serve, sample: Callable[..., Func
         await first.send("still here")
         assert await first.recv() == "still here"
     assert len(fixed_port_notices(emulator)) == 1
+
+
+async def test_sample_in_five_instances(serve: Serve, sample: Callable[..., Function]) -> None:
+    """Ten sockets at concurrency 2 are in five instances of the sample, every one of them on port 9000."""
+    emulator = await serve(sample(instanceConcurrency=2), portBinding="seccomp")
+    sockets = [await connect(f"ws://127.0.0.1:{emulator.port}/", proxy=None) for _ in range(10)]
+    for number, ws in enumerate(sockets):
+        await ws.send(str(number))
+        assert await ws.recv() == str(number)
+    started = [record.instance_id for record in emulator.journal.records if isinstance(record, InvocationStarted)]
+    assert sorted(Counter(started).values()) == [2] * 5
+    for ws in sockets:
+        await ws.close()
+    assert fixed_port_notices(emulator) == []
+
+
+SERVERS = {
+    "default-address": "require('http').createServer((q, r) => r.end('ok')).listen(9000);",
+    "ipv6": "require('http').createServer((q, r) => r.end('ok')).listen(9000, '::');",
+    "cluster": (
+        "const c = require('cluster'); if (c.isPrimary) { c.fork(); c.fork(); } "
+        "else require('http').createServer((q, r) => r.end('ok')).listen(9000, '0.0.0.0');"
+    ),
+    "worker-thread": (
+        "const w = require('worker_threads'); if (w.isMainThread) new w.Worker(__filename); "
+        "else require('http').createServer((q, r) => r.end('ok')).listen(9000, '0.0.0.0');"
+    ),
+}
+
+
+@pytest.mark.parametrize("command", [["node", "index.js"], ["npm", "start"]], ids=["node", "npm-start"])
+@pytest.mark.parametrize("server", SERVERS.values(), ids=SERVERS.keys())
+async def test_node_servers_share_the_port(
+    serve: Serve, echo_node: Path, tmp_path: Path, server: str, command: list[str]
+) -> None:
+    """Two instances of a Node server share port 9000, however it listens and is started."""
+    (tmp_path / "index.js").write_text(server)
+    (tmp_path / "package.json").write_text(json.dumps({"name": "x", "scripts": {"start": "node index.js"}}))
+    made = function(
+        functionName="fn", code=str(tmp_path), customRuntimeConfig={"command": command}, instanceConcurrency=1
+    )
+    other = made.model_copy(update={"functionName": "other"})
+    emulator = await serve(made, other, portBinding="seccomp")
+    async with aiohttp.ClientSession() as client:
+        for host in ("fn.localhost", "other.localhost"):
+            async with client.get(emulator.url, headers={"Host": host}) as response:
+                assert (response.status, await response.text()) == (200, "ok")
 
 
 async def test_ws_client_negotiates(serve: Serve, ws_client: WsClient) -> None:
