@@ -1,4 +1,4 @@
-"""What can be said on the command line? `serve`, `check`, `schema`; `sign`, `token`, `explain`.
+"""What can be said on the command line? `serve`, `check`, `schema`; `sign`, `token`, `explain`; `ps`, `prune`.
 
 Heavy modules are imported inside the commands that need them, so that `--help` answers at once.
 """
@@ -52,6 +52,7 @@ def main() -> NoReturn:
 @click.option("--host", help="Address to listen on, instead of that in `fcemu.listen`.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 takes any free one.")
 @click.option("--lazy", is_flag=True, help="Start instances at the first request, as the cloud does.")
+@click.option("--scatter", is_flag=True, help="Send consecutive connections to different instances, on purpose.")
 @click.option("--ready-file", type=click.Path(path_type=Path), help="Write the addresses as JSON once ready.")
 @click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option(
@@ -67,6 +68,7 @@ def serve(
     host: str | None,
     port: int | None,
     lazy: bool,
+    scatter: bool,
     ready_file: Path | None,
     log_format: str,
     loop: str,
@@ -81,13 +83,16 @@ def serve(
         update={
             "listen": f"{host or current_host}:{current_port if port is None else port}",
             "start": "lazy" if lazy else account.fcemu.start,
+            "scatter": scatter or account.fcemu.scatter,
         }
     )
     account, made = _with_keys(account.model_copy(update={"fcemu": settings}))
     from fcemu import serving
 
     with asyncio.Runner(loop_factory=_loop_factory(loop)) as runner:
-        runner.run(serving.serve(account, made, ready_file, log_format))
+        runner.run(
+            serving.serve(account, "(example)" if example else str(file.resolve()), made, ready_file, log_format)
+        )
 
 
 @cli.command()
@@ -194,6 +199,31 @@ def explain(request_id: str) -> None:
     if record is None:
         raise FcemuError(f"no refusal with request id {request_id} is known here (the last few thousand are kept)")
     click.echo(explained(record))
+
+
+@cli.command()
+def ps() -> None:
+    """List what fcemu runs: fronts, their keepers and guards, the functions' processes, and leftovers."""
+    from fcemu import leftovers
+    from fcemu.refusals import folder
+
+    lines = leftovers.listing(folder(os.environ))
+    click.echo("\n".join(["     PID KIND           AGE    MEMORY", *lines]) if lines else "nothing of fcemu runs")
+
+
+@cli.command()
+def prune() -> None:
+    """End the functions' processes whose front is no longer alive; those of living fronts are left alone."""
+    from fcemu import leftovers
+    from fcemu.refusals import folder
+
+    ended, stubborn = leftovers.prune(folder(os.environ))
+    for process in ended:
+        click.echo(f"ended {process.pid}: {process.function} {process.instance}")
+    if stubborn:
+        raise FcemuError("could not end " + ", ".join(str(process.pid) for process in stubborn))
+    if not ended:
+        click.echo("nothing was left behind")
 
 
 def _signing_key(config: Path | None, access_key_id: str | None, secret: str | None) -> AccessKey:

@@ -38,6 +38,8 @@ class Row:
 class Refusal(Enum):
     """Every answer of the gateway that is not the function's own."""
 
+    # 200: D/04/060, D/04/119: a failed initializer is reported as the function's own error.
+    INITIALIZATION_FAILED = Row(200, "InitializationError", "{detail}", "InitializationError")
     # 400: D/04/002 limits; D/08/067 codes.
     BAD_REQUEST = Row(400, "InvalidArgument", "{detail}")
     HEADERS_TOO_LARGE = Row(400, "InvalidArgument", "the request headers are {size} bytes; at most {limit} are allowed")

@@ -53,6 +53,20 @@ class InvocationEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class HookCalled:
+    """A lifecycle hook of an instance begins or ends."""
+
+    wall_time: float
+    function: str
+    instance_id: str
+    hook: Literal["Initialize", "PreStop"]
+    phase: Literal["Start", "End"]
+    request_id: str
+    """A UUID, unlike an invocation's (fc-semantics 5.6)."""
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class InstanceChanged:
     """An instance was started, became ready, failed or ended."""
 
@@ -83,7 +97,7 @@ class Notice:
     text: str
 
 
-Record = InvocationStarted | InvocationEnded | InstanceChanged | LogLine | Notice
+Record = InvocationStarted | InvocationEnded | HookCalled | InstanceChanged | LogLine | Notice
 
 
 class Journal:

@@ -34,7 +34,7 @@ METHODS: tuple[HttpMethod, ...] = ("GET", "POST", "PUT", "DELETE", "HEAD", "PATC
 LOCAL_EFFECT_MISSING = (
     "role", "logConfig", "vpcConfig", "layers", "nasConfig", "ossMountConfig", "tags", "internetAccess",
     "diskSize", "gpuConfig", "asyncInvokeConfig", "provisionConfig", "scalingConfig", "vpcBinding",
-    "instanceLifecycleConfig", "sessionAffinity", "sessionAffinityConfig", "instanceIsolationMode",
+    "sessionAffinity", "sessionAffinityConfig", "instanceIsolationMode",
     "enableLongLiving", "idleTimeout", "disableInjectCredentials",
 )  # fmt: skip
 
@@ -395,6 +395,29 @@ class HttpTrigger(Resource):
     httpTrigger: HttpTriggerUrls = HttpTriggerUrls()
 
 
+class Initializer(Resource):
+    """`initializer`: `POST /initialize` before an instance's first request (D/04/060); the default is the tools'."""
+
+    handler: str = ""
+    timeout: Annotated[int, Field(ge=1, le=300)] = 3
+    command: list[str] | None = None
+
+
+class PreStop(Resource):
+    """`preStop`: `GET /pre-stop` before an instance is ended (D/04/060)."""
+
+    handler: str = ""
+    timeout: Annotated[int, Field(ge=1, le=90)] = 3
+    command: list[str] | None = None
+
+
+class InstanceLifecycleConfig(Resource):
+    """`instanceLifecycleConfig`: hooks are called only if they are configured; what `handler` says does not matter."""
+
+    initializer: Initializer | None = None
+    preStop: PreStop | None = None
+
+
 class ConcurrencyConfig(Resource):
     """`concurrencyConfig`: at most so many instances; 0 disables the function (D/04/039)."""
 
@@ -433,7 +456,7 @@ class Function(Resource):
     asyncInvokeConfig: Any = None
     provisionConfig: Any = None
     scalingConfig: Any = None
-    instanceLifecycleConfig: Any = None
+    instanceLifecycleConfig: InstanceLifecycleConfig = InstanceLifecycleConfig()
     sessionAffinity: str | None = None
     sessionAffinityConfig: Any = None
     instanceIsolationMode: str | None = None
@@ -601,6 +624,9 @@ class Settings(Resource):
     idleTimeout: Annotated[float, Field(gt=0, description="seconds after which an idle instance is released")] = 300
     stopGrace: Annotated[float, Field(ge=0, le=300, description="seconds a function has to stop after SIGTERM")] = 5
     envFile: Annotated[str | None, Field(description="a .env file; its variables win over the function's")] = None
+    scatter: Annotated[
+        bool, Field(description="send consecutive invocations to different instances, instead of filling one")
+    ] = False
     redirects: Annotated[
         Literal["external", "every", "allow"],
         Field(description="which redirects on the default domain answer ExternalRedirectForbidden"),

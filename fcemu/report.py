@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 
-from fcemu.journal import InstanceChanged, InvocationEnded, InvocationStarted, LogLine, Notice, Record
+from fcemu.journal import HookCalled, InstanceChanged, InvocationEnded, InvocationStarted, LogLine, Notice, Record
 from fcemu.model import Account, Function
 from fcemu.scheduling.billing import Bill
 
@@ -28,6 +28,10 @@ def as_text(record: Record) -> list[str]:
             return [f"{at} {where} | FC Invoke Start RequestId: {record.request_id}"]
         case InvocationEnded():
             return _ended(record, at)
+        case HookCalled():
+            error = f", Error: {record.error}" if record.error else ""
+            where = f"{record.function} {_short(record.instance_id)}"
+            return [f"{at} {where} | FC {record.hook} {record.phase} RequestId: {record.request_id}{error}"]
         case InstanceChanged():
             detail = f": {record.detail}" if record.detail else ""
             return [f"{at} {record.function} {_short(record.instance_id)} instance {record.state}{detail}"]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
-from fcemu import report
+from fcemu import leftovers, report
 from fcemu.emulator import Emulator
 from fcemu.errors import FcemuError
 from fcemu.journal import InvocationEnded, Notice, Record
@@ -54,10 +54,13 @@ class Printer:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-async def serve(account: Account, made: AccessKey | None, ready_file: Path | None, log_format: str) -> None:
+async def serve(
+    account: Account, config: str, made: AccessKey | None, ready_file: Path | None, log_format: str
+) -> None:
     """Serve an account until a signal stops it.
 
     Args:
+        config: where the account is from, for `fcemu ps`.
         made: the key pair that was made for this run, to be shown.
         ready_file: where to write the addresses once requests will succeed.
         log_format: text or json.
@@ -72,6 +75,7 @@ async def serve(account: Account, made: AccessKey | None, ready_file: Path | Non
         loop.add_signal_handler(signum, _on_signal, stop, signum)
 
     refused = 0
+    noted: Path | None = None
 
     def count(record: Record) -> None:
         nonlocal refused
@@ -91,6 +95,7 @@ async def serve(account: Account, made: AccessKey | None, ready_file: Path | Non
         with contextlib.suppress(asyncio.CancelledError):
             await starting
         if not stop.is_set():
+            noted = _note(emulator, config)
             _announce(emulator, made, printer, ready_file)
             await stop.wait()
     finally:
@@ -98,6 +103,9 @@ async def serve(account: Account, made: AccessKey | None, ready_file: Path | Non
         if ready_file is not None:
             ready_file.unlink(missing_ok=True)
         await emulator.stop()
+        if noted is not None:
+            with contextlib.suppress(OSError):  # `fcemu prune` removes it as well
+                noted.unlink()
     bills = {function.functionName: emulator.bill(function.functionName) for function in account.functions}
     if printer.text:
         printer.lines([report.billing(account, bills.__getitem__, refused)])
@@ -121,6 +129,16 @@ def _keep_refusals(emulator: Emulator) -> Callable[[Record], None]:
                 emulator.journal.write(Notice(emulator.clock.wall_now(), "warning", text))
 
     return keep
+
+
+def _note(emulator: Emulator, config: str) -> Path | None:
+    """Note this run for `fcemu ps`; where nothing can be written, say so and go on."""
+    try:
+        return leftovers.note(folder(os.environ), emulator.url, config)
+    except OSError as error:
+        text = f"`fcemu ps` will not know the address of this run: {error}"
+        emulator.journal.write(Notice(emulator.clock.wall_now(), "warning", text))
+        return None
 
 
 def _on_signal(stop: asyncio.Event, signum: int) -> None:

@@ -23,6 +23,7 @@ from fcemu.gateway.response import ResponseHead, bad_response
 from fcemu.gateway.tunnel import Tunnel, splice
 from fcemu.gateway.upstream import Upstream, UpstreamLost
 from fcemu.identifiers import request_id
+from fcemu.instances.environment import common_headers
 from fcemu.instances.pool import InstancePool, Lease
 from fcemu.journal import ClosedBy, InvocationEnded, Journal
 from fcemu.model import Account
@@ -367,6 +368,12 @@ class Gateway:
         if exchange.timer is not None:
             exchange.timer.cancel()
         lease, rejected, route = exchange.lease, exchange.rejected, exchange.route
+        if lease is not None and exchange.closed_by == "client" and not exchange.tunnelled:
+            # Alone in its instance, and without a health check, a call that its client gave up takes the instance
+            # with it (D/08/058).
+            function = lease.instance.function
+            checked = function.customRuntimeConfig.healthCheckConfig is not None
+            lease.retire = lease.retire or (function.instanceConcurrency == 1 and not checked)
         billed = lease.release() if lease is not None else 0
         self._journal.write(
             InvocationEnded(
@@ -396,7 +403,7 @@ class Gateway:
     def _common_headers(self, route: Route) -> HeaderPairs:
         key = (route.function.functionName, route.qualifier)
         if key not in self._common:
-            self._common[key] = headers.common_headers(route.function, route.qualifier, self._account.accountId)
+            self._common[key] = common_headers(route.function, route.qualifier, self._account.accountId)
         return self._common[key]
 
     def _new_request_id(self) -> str:

@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 
 from fcemu.errors import FCError, Refusal
 from fcemu.gateway.response import Body, ResponseHead, bad_response, is_reserved
-from fcemu.model import Function
 from fcemu.trigger import cors, limits
 from fcemu.trigger.request import HeaderPairs, RequestHead
 from fcemu.trigger.routing import Route
@@ -19,36 +18,6 @@ _HOP_BY_HOP = frozenset(
 )
 _NEVER_NAMED = frozenset((b"host", b"content-length", b"content-type", b"transfer-encoding"))
 _APK = b"application/vnd.android.package-archive"
-
-
-def common_headers(function: Function, qualifier: str, account_id: str) -> HeaderPairs:
-    """The headers that every request to a function carries; those without a value are sent empty (5.3)."""
-    values = {
-        "Access-Key-Id": "",
-        "Access-Key-Secret": "",
-        "Account-Id": account_id,
-        "Api-Server-Ip": "",
-        "Client-Ip": "",
-        "Eagleeye-Rpcid": "",
-        "Eagleeye-Traceid": "",
-        "Eagleeye-Userdata": "",
-        "Function-Handler": function.handler,
-        "Function-Memory": str(function.memorySize),
-        "Function-Name": function.functionName,
-        "Function-Timeout": str(function.timeout),
-        "Qualifier": qualifier,
-        "Region": function.region,
-        "Retry-Count": "0",
-        "Security-Token": "",
-        "Service-Logproject": "",
-        "Service-Logstore": "",
-        "Service-Name": "",
-        "Tracing-Jaeger-Endpoint": "",
-        "Tracing-Opentracing-Span-Baggages": "",
-        "Tracing-Opentracing-Span-Context": "",
-        "Version-Id": "" if not qualifier.isdigit() else qualifier,
-    }
-    return tuple((f"X-Fc-{name}".encode(), value.encode()) for name, value in values.items())
 
 
 def without_hops(head: RequestHead) -> RequestHead:
@@ -193,11 +162,10 @@ def refusal_bytes(
     close: bool,
 ) -> bytes:
     """A whole response for an error of the gateway: `{"RequestId", "Code", "Message"}` (fc-semantics 2.1)."""
-    body = json.dumps(
-        {"RequestId": request_id, "Code": error.code, "Message": error.message},
-        ensure_ascii=False,
-        separators=(",", ":"),
-    ).encode("utf-8", "replace")
+    told = {"RequestId": request_id, "Code": error.code, "Message": error.message}
+    if error.refusal is Refusal.INITIALIZATION_FAILED:
+        told = {"errorMessage": error.message}
+    body = json.dumps(told, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
     pairs = [
         *(cors.response_headers(request, frozenset()) if request else ()),
         (b"Content-Length", b"%d" % len(body)),

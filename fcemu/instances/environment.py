@@ -1,4 +1,4 @@
-"""What does a function's process find around it? Its command, folder and environment variables. (D/04/047, 5.5)"""
+"""What does a function find around it? Its command, folder, variables; the headers of each request. (D/04/047, 5.5)"""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ def variables(
     port: int,
     instance_id: str,
     account_id: str,
+    run: str,
     env_file: Mapping[str, str],
     inherited: Mapping[str, str],
 ) -> dict[str, str]:
@@ -37,6 +38,9 @@ def variables(
 
     The developer's own variables, less those with a reserved prefix; then the function's; then the .env file's; then
     what the platform injects, which wins as in the cloud.
+
+    Args:
+        run: names the front, for `fcemu prune` to know what was left behind by one that is gone.
     """
     own = {name: value for name, value in inherited.items() if not name.startswith(RESERVED)}
     return {
@@ -56,8 +60,39 @@ def variables(
         "FC_SERVER_PORT": str(port),
         "FC_TIMEOUT": str(function.timeout),
         "FC_VER_ID": "",
+        "FCEMU_RUN": run,
         # Credentials of the function's role: there is no role on a laptop, so they are empty, not somebody else's.
         "ALIBABA_CLOUD_ACCESS_KEY_ID": "",
         "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "",
         "ALIBABA_CLOUD_SECURITY_TOKEN": "",
     }
+
+
+def common_headers(function: Function, qualifier: str, account_id: str) -> tuple[tuple[bytes, bytes], ...]:
+    """The headers that every request to a function carries; those without a value are sent empty (5.3)."""
+    values = {
+        "Access-Key-Id": "",
+        "Access-Key-Secret": "",
+        "Account-Id": account_id,
+        "Api-Server-Ip": "",
+        "Client-Ip": "",
+        "Eagleeye-Rpcid": "",
+        "Eagleeye-Traceid": "",
+        "Eagleeye-Userdata": "",
+        "Function-Handler": function.handler,
+        "Function-Memory": str(function.memorySize),
+        "Function-Name": function.functionName,
+        "Function-Timeout": str(function.timeout),
+        "Qualifier": qualifier,
+        "Region": function.region,
+        "Retry-Count": "0",
+        "Security-Token": "",
+        "Service-Logproject": "",
+        "Service-Logstore": "",
+        "Service-Name": "",
+        "Tracing-Jaeger-Endpoint": "",
+        "Tracing-Opentracing-Span-Baggages": "",
+        "Tracing-Opentracing-Span-Context": "",
+        "Version-Id": "" if not qualifier.isdigit() else qualifier,
+    }
+    return tuple((f"X-Fc-{name}".encode(), value.encode()) for name, value in values.items())

@@ -9,15 +9,16 @@ import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from fcemu.clock import Clock, Timer
 from fcemu.errors import FCError, Refusal
 from fcemu.identifiers import instance_id
-from fcemu.instances import environment, readiness
+from fcemu.instances import environment, hooks, readiness
+from fcemu.instances.identity import identity
 from fcemu.instances.port_binding import PortBinding, own_address, self_test
 from fcemu.instances.process import FunctionProcess, Keeper, Stream
-from fcemu.journal import InstanceChanged, InvocationStarted, Journal, LogLine, Notice
+from fcemu.journal import HookCalled, InstanceChanged, InvocationStarted, Journal, LogLine, Notice
 from fcemu.model import Account, Function
 from fcemu.scheduling.billing import BillingMeter
 from fcemu.scheduling.scheduler import Action, Assign, Refuse, Scheduler, Start, Stop
@@ -92,9 +93,12 @@ class InstancePool:
         self._journal = journal
         self._clock = clock
         self._env_file = env_file
+        self._run = identity(os.getpid()) or ""
         self._functions = {function.functionName: function for function in account.functions}
         self.meter = BillingMeter()
-        self.scheduler = Scheduler(account.quotas.instances, self._settings.idleTimeout, self._new_id)
+        self.scheduler = Scheduler(
+            account.quotas.instances, self._settings.idleTimeout, self._new_id, self._settings.scatter
+        )
         for function in account.functions:
             reserved = function.concurrencyConfig.reservedConcurrency if function.concurrencyConfig else None
             self.scheduler.configure(function.functionName, function.instanceConcurrency, reserved)
@@ -161,6 +165,8 @@ class InstancePool:
         for instance in self._instances.values():
             self._forget(instance)
         processes = list(self._processes.values())
+        # Who interrupts fcemu waits for the grace period, not for hooks that take longer.
+        await asyncio.gather(*(self._end(instance, self._settings.stopGrace) for instance in self._instances.values()))
         for process in processes:
             process.stop(self._settings.stopGrace)
         if processes:
@@ -198,10 +204,14 @@ class InstancePool:
 
     def _start(self, action: Start, errors: list[FCError]) -> None:
         task = asyncio.create_task(self._bring_up(self._functions[action.function], action.instance, errors))
-        self._tasks.add(task)
+        self._keep(task)
         self._starting[action.instance] = task
-        task.add_done_callback(self._tasks.discard)
         task.add_done_callback(lambda _: self._starting.pop(action.instance, None))
+
+    def _keep(self, task: asyncio.Task[Any]) -> None:
+        """A task that nobody keeps may vanish."""
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _bring_up(self, function: Function, id: str, errors: list[FCError]) -> None:
         self._changed(function, id, "starting")
@@ -238,6 +248,7 @@ class InstancePool:
             port=port,
             instance_id=id,
             account_id=self._account.accountId,
+            run=self._run,
             env_file=self._env_file,
             inherited=os.environ,
         )
@@ -267,7 +278,58 @@ class InstancePool:
             warn=lambda text: self._notice("warning", f"{function.functionName}: {text}"),
             binding=binding,
         )
-        return RunningInstance(id, function, process, ready.host, ready.port), ready.fixed
+        instance = RunningInstance(id, function, process, ready.host, ready.port)
+        if (initializer := function.instanceLifecycleConfig.initializer) is not None:
+            await self._hook(instance, "Initialize", initializer.timeout)
+        return instance, ready.fixed
+
+    async def _hook(self, instance: RunningInstance, hook: Literal["Initialize", "PreStop"], timeout: float) -> None:
+        """Call a hook; its time is billed, the call is not counted.
+
+        Raises:
+            FCError: INITIALIZATION_FAILED.
+        """
+        function, id = instance.function, instance.id
+        request_id = hooks.new_request_id()
+
+        def record(phase: Literal["Start", "End"], error: str | None = None) -> None:
+            now = self._clock.wall_now()
+            self._journal.write(HookCalled(now, function.functionName, id, hook, phase, request_id, error))
+
+        record("Start")
+        self.meter.start(id, self._clock.now())
+        method, path = ("POST", "/initialize") if hook == "Initialize" else ("GET", "/pre-stop")
+        error: str | None = None
+        try:
+            await hooks.call(
+                function,
+                instance.host,
+                instance.port,
+                method,
+                path,
+                request_id=request_id,
+                account_id=self._account.accountId,
+                timeout=timeout,
+            )
+        except hooks.HookFailed as failed:
+            error = str(failed)
+        finally:
+            self.meter.end(id, function.functionName, self._clock.now(), calls=0)
+            record("End", error)
+        if error is not None and hook == "Initialize":
+            raise FCError(
+                Refusal.INITIALIZATION_FAILED,
+                detail=error,
+                remedy="the initializer must answer POST /initialize with 2xx in time "
+                "(instanceLifecycleConfig.initializer.timeout)",
+            )
+
+    async def _end(self, instance: RunningInstance, patience: float) -> None:
+        """Let an instance say good-bye, then stop its process."""
+        pre_stop = instance.function.instanceLifecycleConfig.preStop
+        if pre_stop is not None and not instance.process.exited.done():
+            await self._hook(instance, "PreStop", min(pre_stop.timeout, patience))
+        instance.process.stop(self._settings.stopGrace)
 
     async def _asks(self) -> bool | None:
         """Whether instances share the configured port, by replaced sockets or not; None: each gets its own port.
@@ -319,7 +381,8 @@ class InstancePool:
         if instance is not None:
             self._changed(instance.function, id, "stopping", reason)
             self._forget(instance)
-        if process is not None:
+            self._keep(asyncio.create_task(self._end(instance, patience=90)))
+        elif process is not None:
             process.stop(self._settings.stopGrace)
 
     def _on_exit(self, instance: RunningInstance) -> None:

@@ -47,8 +47,10 @@ class BillingMeter:
         """An invocation begins on an instance."""
         self._intervals.setdefault(instance_id, _Interval(billed_until=now)).in_flight += 1
 
-    def end(self, instance_id: str, function: str, now: float) -> int:
+    def end(self, instance_id: str, function: str, now: float, calls: int = 1) -> int:
         """An invocation ends; returns the milliseconds that it added to the bill.
+
+        A lifecycle hook is billed for its time, but is no call (D/03/01): `calls` is 0 for it.
 
         The shares of a busy interval add up to its length, rounded up to 1 ms: where two invocations overlap,
         the first to end takes the time until then, the second the rest.
@@ -64,7 +66,7 @@ class BillingMeter:
         if interval.in_flight == 0:
             del self._intervals[instance_id]
         bill = self._bills.get(function, Bill())
-        self._bills[function] = Bill(bill.invocations + 1, bill.milliseconds + share)
+        self._bills[function] = Bill(bill.invocations + calls, bill.milliseconds + share)
         return share
 
     def bill(self, function: str) -> Bill:

@@ -79,6 +79,7 @@ class _Function:
     concurrency: int
     limit: int | None
     limit_reason: str
+    last_used: str = ""
     queue: list[str] = field(default_factory=list)
     """Invocations that wait for the starting instances, oldest first: the first `concurrency` of them for the
     instance that was started first, and so on."""
@@ -95,9 +96,14 @@ class Scheduler:
         account_limit: instances that may exist at once, of all functions.
         idle_timeout: seconds after which an idle instance is released.
         new_instance_id: makes ids.
+        scatter: do the opposite of filling: consecutive invocations go to different instances, two at least, so that
+            what relies on meeting in one instance fails here and not in the cloud, which promises nothing (PAGE).
     """
 
-    def __init__(self, account_limit: int, idle_timeout: float, new_instance_id: Callable[[], str]) -> None:
+    def __init__(
+        self, account_limit: int, idle_timeout: float, new_instance_id: Callable[[], str], scatter: bool = False
+    ) -> None:
+        self._scatter = scatter
         self._account_limit = account_limit
         self._idle_timeout = idle_timeout
         self._new_instance_id = new_instance_id
@@ -119,11 +125,13 @@ class Scheduler:
         """An invocation was admitted."""
         group = self._functions[function]
         # 1. A free slot: the fullest instance first, so that new ones come as late as possible.
-        if (instance := self._free_slot(group)) is not None:
+        alone = self._scatter and len(group.instances) == 1 and bool(group.last_used or group.queue)
+        second = alone and self._over_limit(group) is None
+        if not second and (instance := self._free_slot(group)) is not None:
             return [self._assign(invocation, instance, cold=False)]
         # 2. A slot of an instance that is starting already, or else of a new one, if one may exist.
         actions: list[Action] = []
-        if len(group.queue) >= len(group.starting()) * group.concurrency:
+        if second or len(group.queue) >= len(group.starting()) * group.concurrency:
             if (error := self._over_limit(group)) is not None:
                 return [Refuse(invocation, error)]
             actions.append(self._start(group))
@@ -213,7 +221,9 @@ class Scheduler:
             for instance in group.instances.values()
             if instance.state is _State.READY and len(instance.in_flight) < group.concurrency
         )
-        return max(free, key=lambda instance: len(instance.in_flight), default=None)
+        if not self._scatter:
+            return max(free, key=lambda instance: len(instance.in_flight), default=None)
+        return min(free, key=lambda i: (i.id == group.last_used, len(i.in_flight)), default=None)
 
     def _over_limit(self, group: _Function) -> FCError | None:
         if group.limit is not None and len(group.instances) >= group.limit:
@@ -233,6 +243,7 @@ class Scheduler:
 
     def _assign(self, invocation: str, instance: _Instance, cold: bool) -> Assign:
         instance.in_flight.add(invocation)
+        self._functions[instance.function].last_used = instance.id
         self._running[invocation] = instance.id
         return Assign(invocation, instance.id, cold)
 
@@ -250,6 +261,8 @@ class Scheduler:
         """Give free slots to those who wait, oldest first."""
         actions: list[Action] = []
         while group.queue and (instance := self._free_slot(group)) is not None:
+            if self._scatter and instance.id == group.last_used and group.starting():
+                break  # another instance is on its way
             invocation = group.queue.pop(0)
             del self._waiting[invocation]
             actions.append(self._assign(invocation, instance, cold))

@@ -143,8 +143,8 @@ async def test_eager_start_has_an_instance_before_the_first_request(
 ) -> None:
     """An eager emulator is ready with a warm instance: the first request is no cold start."""
     emulator = await serve(function())
-    async with client.get(emulator.url):
-        pass
+    async with client.get(emulator.url) as response:
+        await response.read()
     (record,) = [record for record in emulator.journal.records if isinstance(record, InvocationEnded)]
     assert not record.cold_start
 
@@ -155,6 +155,7 @@ async def test_lazy_start_makes_the_first_request_a_cold_start(serve: Serve, cli
     assert states(emulator) == []
     for _ in range(2):
         async with client.get(emulator.url) as response:
+            await response.read()
             assert response.status == 200
     records = [record for record in emulator.journal.records if isinstance(record, InvocationEnded)]
     assert [record.cold_start for record in records] == [True, False]
@@ -233,3 +234,12 @@ async def test_function_on_the_configured_port_gets_one_instance_and_a_warning(
     await asyncio.wait_for(over.wait(), 30)
     async with client.get(emulator.url) as response:
         assert response.status == 200
+
+
+async def test_two_users_of_one_room_do_not_meet_when_scattered(serve: Serve, client: aiohttp.ClientSession) -> None:
+    """With scatter the first two sockets are in different instances although one would hold them both."""
+    emulator = await serve(function(instanceConcurrency=100), scatter=True)
+    async with client.ws_connect(emulator.url), client.ws_connect(emulator.url):
+        pass
+    started = [record.instance_id for record in emulator.journal.records if isinstance(record, InvocationStarted)]
+    assert len(set(started)) == 2

@@ -35,6 +35,14 @@ def test_instances_are_billed_on_their_own() -> None:
     assert meter.end("i", "fn", 1.0) + meter.end("j", "fn", 1.0) == 2000
 
 
+def test_hook_is_billed_for_its_time_but_is_no_call() -> None:
+    """The time of a lifecycle hook is on the bill, the call is not."""
+    meter = BillingMeter()
+    meter.start("i", 0.0)
+    assert meter.end("i", "fn", 1.0, calls=0) == 1000
+    assert meter.bill("fn") == Bill(0, 1000)
+
+
 def test_bill_of_a_function_that_never_ran_is_empty() -> None:
     """A function without invocations owes nothing."""
     assert BillingMeter().bill("fn") == Bill(0, 0)

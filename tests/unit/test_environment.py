@@ -15,7 +15,7 @@ CODE = Path("/home/me/code")
 
 def environment(function: Function, **more: Any) -> dict[str, str]:
     """The variables of an instance on port 1234."""
-    defaults: dict[str, Any] = {"env_file": {}, "inherited": {}}
+    defaults: dict[str, Any] = {"env_file": {}, "inherited": {}, "run": "7:8"}
     return variables(function, code=CODE, port=1234, instance_id="c-1", account_id="42", **{**defaults, **more})
 
 
@@ -53,6 +53,11 @@ def test_configured_variables_win_over_the_shell_and_the_env_file_over_both() ->
     function = Function.model_validate({"functionName": "fn", "environmentVariables": {"A": "function", "B": 1}})
     found = environment(function, inherited={"A": "shell", "B": "shell", "C": "shell"}, env_file={"B": "file"})
     assert (found["A"], found["B"], found["C"]) == ("function", "file", "shell")
+
+
+def test_variables_name_the_front() -> None:
+    """An instance finds which front started it, whatever the shell says: a front may itself run in an instance."""
+    assert environment(Function(functionName="fn"), inherited={"FCEMU_RUN": "1:2"})["FCEMU_RUN"] == "7:8"
 
 
 def test_platform_variables_cannot_be_overridden_or_leak_in() -> None:

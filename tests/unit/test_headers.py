@@ -11,6 +11,7 @@ import pytest
 from fcemu.errors import FCError, Refusal
 from fcemu.gateway import headers
 from fcemu.gateway.response import Body, ResponseHead
+from fcemu.instances.environment import common_headers
 from fcemu.model import Account
 from fcemu.trigger.request import RequestHead
 from fcemu.trigger.routing import Route, Router
@@ -37,7 +38,7 @@ def route(host: bytes = b"fn.localhost") -> Route:
 
 def sent(head: RequestHead, websocket: bool = False) -> list[bytes]:
     """The lines that the instance gets."""
-    common = headers.common_headers(ACCOUNT.functions[0], "LATEST", "42")
+    common = common_headers(ACCOUNT.functions[0], "LATEST", "42")
     return headers.request_bytes(head, common, request_id="1-a", base_path="", websocket=websocket).split(b"\r\n")
 
 

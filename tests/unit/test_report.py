@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from fcemu import report
-from fcemu.journal import InstanceChanged, InvocationEnded, InvocationStarted, LogLine, Notice
+from fcemu.journal import HookCalled, InstanceChanged, InvocationEnded, InvocationStarted, LogLine, Notice
 from fcemu.model import Account
 from fcemu.scheduling.billing import Bill
 
@@ -70,6 +70,10 @@ def test_other_records_read_as_lines() -> None:
     assert report.as_text(LogLine(0.0, "fn", "c-1", "stderr", "oh")) == ["00:00:00.000 fn c-1 stderr | oh"]
     assert report.as_text(InstanceChanged(0.0, "fn", "c-1", "ready", "127.0.0.2:1")) == [
         "00:00:00.000 fn c-1 instance ready: 127.0.0.2:1"
+    ]
+    hook = HookCalled(0.0, "fn", "c-1", "PreStop", "End", "a-uuid", "/pre-stop answered 500")
+    assert report.as_text(hook) == [
+        "00:00:00.000 fn c-1 | FC PreStop End RequestId: a-uuid, Error: /pre-stop answered 500"
     ]
     assert report.as_text(Notice(0.0, "warning", "look")) == ["00:00:00.000 warning: look"]
 

@@ -12,10 +12,12 @@ from fcemu.errors import FCError, Refusal
 from fcemu.scheduling.scheduler import Action, Assign, Refuse, Scheduler, Start, Stop
 
 
-def scheduler(concurrency: int = 1, reserved: int | None = None, account: int = 300) -> Scheduler:
+def scheduler(
+    concurrency: int = 1, reserved: int | None = None, account: int = 300, scatter: bool = False
+) -> Scheduler:
     """A scheduler with one function `fn`, idle timeout 60 s, instances i1, i2 …"""
     numbers = itertools.count(1)
-    machine = Scheduler(account, 60.0, lambda: f"i{next(numbers)}")
+    machine = Scheduler(account, 60.0, lambda: f"i{next(numbers)}", scatter)
     machine.configure("fn", concurrency, reserved)
     return machine
 
@@ -157,11 +159,36 @@ def test_warm_starts_one_instance_within_the_limits() -> None:
     assert scheduler(reserved=0).warm("fn") == []
 
 
-@given(data=st.data(), concurrency=st.integers(1, 4), account=st.integers(1, 4))
-@settings(max_examples=200, deadline=None)
-def test_any_sequence_of_events_keeps_the_promises(data: st.DataObject, concurrency: int, account: int) -> None:
+def test_scatter_sends_consecutive_invocations_to_different_instances() -> None:
+    """With scatter a second instance comes with the second invocation, and they take turns."""
+    machine = scheduler(concurrency=10, scatter=True)
+    assert machine.submit("a", "fn") == [Start("fn", "i1")]
+    assert machine.submit("b", "fn") == [Start("fn", "i2")]
+    assert machine.ready("i1", 0.0) == [Assign("a", "i1", cold_start=True)]
+    assert machine.ready("i2", 0.0) == [Assign("b", "i2", cold_start=True)]
+    where = []
+    for name in "cdef":
+        (action,) = machine.submit(name, "fn")
+        assert isinstance(action, Assign)
+        where.append(action.instance)
+    assert where == ["i1", "i2", "i1", "i2"]
+
+
+def test_scatter_makes_do_with_one_instance_where_there_can_be_no_second() -> None:
+    """At the limit of instances scatter serves from the one there is."""
+    machine = scheduler(concurrency=10, account=1, scatter=True)
+    machine.submit("a", "fn")
+    machine.ready("i1", 0.0)
+    assert machine.submit("b", "fn") == [Assign("b", "i1", cold_start=False)]
+
+
+@given(data=st.data(), concurrency=st.integers(1, 4), account=st.integers(1, 4), scatter=st.booleans())
+@settings(max_examples=300, deadline=None)
+def test_any_sequence_of_events_keeps_the_promises(
+    data: st.DataObject, concurrency: int, account: int, scatter: bool
+) -> None:
     """Whatever happens, no instance has too much to do, nothing runs on a stopped one, and nobody waits forever."""
-    machine = scheduler(concurrency, account=account)
+    machine = scheduler(concurrency, account=account, scatter=scatter)
     now = 0.0
     names = (f"r{n}" for n in itertools.count())
     starting: set[str] = set()

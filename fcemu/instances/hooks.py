@@ -1,0 +1,57 @@
+"""How are the lifecycle hooks called? `POST /initialize`, `GET /pre-stop` (D/04/060, D/04/119)."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+
+import aiohttp
+
+from fcemu.instances.environment import common_headers
+from fcemu.model import Function
+
+
+class HookFailed(Exception):
+    """A hook answered something else than 2xx, too late, or not at all; the text says which."""
+
+
+def new_request_id() -> str:
+    """The request id of a hook's call."""
+    return str(uuid.uuid4())
+
+
+async def call(
+    function: Function,
+    host: str,
+    port: int,
+    method: str,
+    path: str,
+    *,
+    request_id: str,
+    account_id: str,
+    timeout: float,
+) -> None:
+    """Call a hook of an instance.
+
+    Args:
+        host, port: where the instance accepts.
+        timeout: seconds.
+
+    Raises:
+        HookFailed: it did not succeed.
+    """
+    headers = {name.decode(): value.decode() for name, value in common_headers(function, "LATEST", account_id)}
+    headers |= {"X-Fc-Control-Path": path, "X-Fc-Request-Id": request_id}
+    url = f"http://{host}:{port}{path}"
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=timeout)) as client,
+            client.request(method, url, headers=headers, allow_redirects=False) as response,
+        ):
+            body = await response.text(errors="replace")
+    except TimeoutError:
+        raise HookFailed(f"{path} did not answer within {timeout:g} seconds") from None
+    except (aiohttp.ClientError, asyncio.IncompleteReadError, OSError) as error:
+        raise HookFailed(f"{path} could not be called: {error}") from None
+    if not 200 <= response.status < 300:
+        raise HookFailed(f"{path} answered {response.status}: {body[:500]}")
