@@ -177,6 +177,43 @@ async def test_instances_share_the_configured_port(serve: Serve, client: aiohttp
         await ws.close()
 
 
+ASGI = """
+async def app(scope, receive, send):
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"ok"})
+"""
+WSGI = """
+def app(environ, start_response):
+    start_response("200 OK", [("Content-Length", "2")])
+    return [b"ok"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "command"),
+    [
+        (ASGI, ["uvicorn", "server:app", "--host", "0.0.0.0", "--port", "PORT"]),
+        (ASGI, ["uvicorn", "server:app", "--host", "0.0.0.0", "--port", "PORT", "--workers", "2"]),
+        (ASGI, ["uvicorn", "server:app", "--host", "0.0.0.0", "--port", "PORT", "--reload"]),
+        (WSGI, ["gunicorn", "server:app", "--bind", "0.0.0.0:PORT", "--workers", "2"]),
+    ],
+    ids=["uvicorn", "uvicorn-workers", "uvicorn-reload", "gunicorn"],
+)
+async def test_python_servers_share_the_port(
+    serve: Serve, client: aiohttp.ClientSession, tmp_path: Path, code: str, command: list[str]
+) -> None:
+    """Two instances of a usual Python server are on one port, workers and reloaders included."""
+    (tmp_path / "server.py").write_text(code)
+    port = free_port()
+    runtime = {"command": [sys.executable, "-m", *(part.replace("PORT", str(port)) for part in command)], "port": port}
+    one = function(code=str(tmp_path), customRuntimeConfig=runtime)
+    emulator = await serve(one, one.model_copy(update={"functionName": "other"}), portBinding="seccomp")
+    for host in ("fn.localhost", "other.localhost"):
+        async with client.get(emulator.url, headers={"Host": host}) as response:
+            assert (response.status, await response.text()) == (200, "ok")
+
+
 async def test_server_on_loopback_is_refused_and_told(serve: Serve, client: aiohttp.ClientSession) -> None:
     """A server on 127.0.0.1 and the configured port answers 412; the record names the address and what to write."""
     command = {"command": [sys.executable, "listen.py", "127.0.0.1"], "port": free_port()}
