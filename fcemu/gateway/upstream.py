@@ -21,7 +21,6 @@ class Upstream(asyncio.Protocol):
 
     def __init__(self) -> None:
         self.transport: asyncio.Transport
-        self.reused = False
         self.answered = False
         """A byte of an answer has come since the last request."""
         self._buffer = b""
@@ -139,7 +138,7 @@ async def connect(instance: RunningInstance, fresh: bool = False) -> Upstream:
     while idle and not fresh:
         upstream: Upstream = idle.pop()
         if upstream.usable:
-            upstream.reused, upstream.answered = True, False
+            upstream.answered = False
             return upstream
         upstream.abort()
     try:
