@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fcemu.config import Configuration
-    from fcemu.model import AccessKey, Account
+    from fcemu.model import AccessKey, Account, OnReload
     from fcemu.tokens import KeyPair
     from fcemu.trigger.signature import Scheme
 
@@ -53,6 +53,13 @@ def main() -> NoReturn:
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 takes any free one.")
 @click.option("--lazy", is_flag=True, help="Start instances at the first request, as the cloud does.")
 @click.option("--scatter", is_flag=True, help="Send consecutive connections to different instances, on purpose.")
+@click.option("--reload", is_flag=True, help="Follow changes of FILE and of the functions' code.")
+@click.option(
+    "--on-reload",
+    type=click.Choice(["drain", "cut", "pin"]),
+    help="What becomes of open sockets when new code is ready, instead of `fcemu.onReload`.",
+)
+@click.option("--debug", is_flag=True, help="Start functions so that a debugger can attach; nothing times out.")
 @click.option("--ready-file", type=click.Path(path_type=Path), help="Write the addresses as JSON once ready.")
 @click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option(
@@ -69,6 +76,9 @@ def serve(
     port: int | None,
     lazy: bool,
     scatter: bool,
+    reload: bool,
+    on_reload: OnReload | None,
+    debug: bool,
     ready_file: Path | None,
     log_format: str,
     loop: str,
@@ -77,22 +87,38 @@ def serve(
 
     Ctrl-C stops: functions get SIGTERM and `fcemu.stopGrace` seconds; a second Ctrl-C ends everything at once.
     """
-    account = _example_account() if example else _load(file).account
-    current_host, _, current_port = account.fcemu.listen.rpartition(":")
-    settings = account.fcemu.model_copy(
-        update={
+    if example and reload:
+        raise click.UsageError("--reload follows FILE; the example has none of its own")
+    from fcemu import credentials, serving
+
+    # Made once: what a client was told holds for the whole run, however often the file changes.
+    key = credentials.from_environment(os.environ) or credentials.made(secrets.token_hex(24))
+    was_made = credentials.from_environment(os.environ) is None
+
+    def load() -> Account:
+        account = _example_account() if example else _load(file).account
+        current_host, _, current_port = account.fcemu.listen.rpartition(":")
+        update = {
             "listen": f"{host or current_host}:{current_port if port is None else port}",
             "start": "lazy" if lazy else account.fcemu.start,
             "scatter": scatter or account.fcemu.scatter,
+            "onReload": on_reload or account.fcemu.onReload,
         }
-    )
-    account, made = _with_keys(account.model_copy(update={"fcemu": settings}))
-    from fcemu import serving
+        account = account.model_copy(update={"fcemu": account.fcemu.model_copy(update=update)})
+        needs_key = not account.accessKeys and credentials.wanted(account)
+        return account.model_copy(update={"accessKeys": [key]}) if needs_key else account
 
+    account = load()
+    run = serving.Run(
+        config="(example)" if example else str(file.resolve()),
+        made=key if was_made and key in account.accessKeys else None,
+        ready_file=ready_file,
+        log_format=log_format,
+        debug=debug,
+        reload=load if reload else None,
+    )
     with asyncio.Runner(loop_factory=_loop_factory(loop)) as runner:
-        runner.run(
-            serving.serve(account, "(example)" if example else str(file.resolve()), made, ready_file, log_format)
-        )
+        runner.run(serving.serve(account, run))
 
 
 @cli.command()
@@ -277,17 +303,6 @@ def _claim(text: str) -> tuple[str, object]:
         return name, json.loads(value)
     except ValueError:
         return name, value
-
-
-def _with_keys(account: Account) -> tuple[Account, AccessKey | None]:
-    """The account with key pairs to check signatures by, and the pair that was made for this run, if one was."""
-    from fcemu import credentials
-
-    if account.accessKeys or not credentials.wanted(account):
-        return account, None
-    known = credentials.from_environment(os.environ)
-    key = known or credentials.made(secrets.token_hex(24))
-    return account.model_copy(update={"accessKeys": [key]}), None if known else key
 
 
 def _load(file: Path) -> Configuration:

@@ -42,3 +42,87 @@ class SystemClock:
 
     def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
         return asyncio.get_running_loop().call_later(max(0.0, when - self.now()), callback)
+
+
+_SETTLE = 10
+"""Rounds of the event loop that what was called back has to act."""
+
+
+class ManualTimer:
+    """A timer of a `ManualClock`."""
+
+    def __init__(self, when: float, callback: Callable[[], None]) -> None:
+        self.when = when
+        self.handle: asyncio.TimerHandle | None = None
+        self._callback: Callable[[], None] | None = callback
+
+    def cancel(self) -> None:
+        """Call it off."""
+        self._callback = None
+        if self.handle is not None:
+            self.handle.cancel()
+
+    @property
+    def pending(self) -> bool:
+        return self._callback is not None
+
+    def fire(self) -> None:
+        """Call back, once."""
+        callback, self._callback = self._callback, None
+        if callback is not None:
+            callback()
+
+
+class ManualClock:
+    """The machine's clocks, which a test can put forward: what is due on the way happens at once, in its order.
+
+    It runs on by itself, so that whoever does not put it forward notices nothing. Use it from one event loop.
+    """
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+        """Seconds by which it has been put forward."""
+        self._timers: list[ManualTimer] = []
+
+    def now(self) -> float:
+        """Monotonic seconds."""
+        return time.monotonic() + self.ahead
+
+    def wall_now(self) -> float:
+        """Seconds since 1970-01-01 UTC."""
+        return time.time() + self.ahead
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
+        """Call back when `now()` has reached `when`, by itself or because the clock was put forward."""
+        timer = ManualTimer(when, callback)
+        self._arm(timer)
+        self._timers = [timer, *(other for other in self._timers if other.pending)]
+        return timer
+
+    async def advance(self, seconds: float) -> None:
+        """Put the clock forward; returns when what was due has been called back, and had a chance to act.
+
+        Args:
+            seconds: by how much; not negative.
+        """
+        target = self.now() + seconds
+        while (due := self._next()) is not None and due.when <= target:
+            self._forward(due.when)
+            due.fire()
+            for _ in range(_SETTLE):
+                await asyncio.sleep(0)
+        self._forward(target)
+
+    def _next(self) -> ManualTimer | None:
+        return min((t for t in self._timers if t.pending), key=lambda timer: timer.when, default=None)
+
+    def _forward(self, to: float) -> None:
+        self.ahead += max(0.0, to - self.now())
+        self._timers = [timer for timer in self._timers if timer.pending]
+        for timer in self._timers:
+            self._arm(timer)
+
+    def _arm(self, timer: ManualTimer) -> None:
+        if timer.handle is not None:
+            timer.handle.cancel()
+        timer.handle = asyncio.get_running_loop().call_later(max(0.0, timer.when - self.now()), timer.fire)

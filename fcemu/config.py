@@ -140,6 +140,7 @@ def _normalise(translation: Translation, folder: Path) -> None:
     for index, function in _mappings(account.get("functions")):
         _resolve_code(translation, function, ("functions", index), folder)
         _keep_http_triggers(translation, function, ("functions", index))
+        _read_json(translation, function, "sessionAffinityConfig", ("functions", index))
         for place, trigger in _mappings(function.get("triggers")):
             where = ("functions", index, "triggers", place)
             _read_json(translation, trigger, "triggerConfig", where)

@@ -6,17 +6,16 @@ import asyncio
 import contextlib
 import resource
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 
-from fcemu.clock import Clock, SystemClock
+from fcemu.clock import Clock, SystemClock, Timer
 from fcemu.errors import FCError, StartError
 from fcemu.gateway.gateway import Gateway
 from fcemu.instances.pool import InstancePool
 from fcemu.journal import Journal
 from fcemu.model import Account
 from fcemu.scheduling.billing import Bill
-from fcemu.trigger.routing import Router
 
 
 class Emulator:
@@ -27,8 +26,10 @@ class Emulator:
         journal: where everything that happens is recorded.
         clock: the source of time.
         env_file: variables for every function, from `fcemu.envFile`.
+        debug: start functions so that a debugger can attach; they may take all the time they want.
 
     Attributes:
+        account, env_file: what is served now, and the variables of every function.
         host, port: where it listens, once started.
     """
 
@@ -39,13 +40,16 @@ class Emulator:
         journal: Journal | None = None,
         clock: Clock | None = None,
         env_file: Mapping[str, str] | None = None,
+        debug: bool = False,
     ) -> None:
         self.account = account
         self.journal = journal or Journal()
         self.clock = clock or SystemClock()
         self.host = ""
         self.port = 0
-        self._env_file = env_file or {}
+        self.env_file = env_file or {}
+        self._debug = debug
+        self._update: Timer | None = None
         self._server: asyncio.Server | None = None
         self._pool: InstancePool | None = None
         self._gateway: Gateway | None = None
@@ -59,8 +63,8 @@ class Emulator:
         raise_descriptor_limit()
         sock = _listen(self.account.fcemu.listen)
         self.host, self.port = sock.getsockname()[:2]
-        self._pool = InstancePool(self.account, self.journal, self.clock, self._env_file)
-        self._gateway = Gateway(self.account, Router(self.account), self._pool, self.journal, self.clock)
+        self._pool = InstancePool(self.account, self.journal, self.clock, self.env_file, self._debug)
+        self._gateway = Gateway(self.account, self._pool, self.journal, self.clock)
         try:
             if self.account.fcemu.start == "eager":
                 errors = await self._pool.warm()
@@ -75,8 +79,49 @@ class Emulator:
             await self.stop()
             raise
 
+    def update(self, account: Account, changed: Iterable[str] = (), env_file: Mapping[str, str] | None = None) -> None:
+        """Serve another account, without a restart.
+
+        Triggers and domains hold from the next request on, or after `fcemu.triggerDelay` seconds. A function that has
+        changed otherwise gets new instances; `fcemu.onReload` says what becomes of the old ones.
+
+        Args:
+            account: what is to be served; address, quotas and account id stay those of the start.
+            changed: names of functions whose code has changed.
+            env_file: new variables for every function; None where they are as before.
+        """
+        if self._pool is None or self._gateway is None:
+            raise RuntimeError("the emulator does not run")
+        pool, gateway = self._pool, self._gateway
+        self.account = account
+        changed = frozenset(changed)
+        if env_file is not None and dict(env_file) != dict(self.env_file):
+            self.env_file = env_file
+            changed = frozenset(function.functionName for function in account.functions)
+        pool.update(account, changed, self.env_file)
+        if self._update is not None:
+            self._update.cancel()
+            self._update = None
+        if account.fcemu.triggerDelay:
+            due = self.clock.now() + account.fcemu.triggerDelay
+            self._update = self.clock.call_at(due, lambda: gateway.update(account))
+        else:
+            gateway.update(account)
+
+    async def reset(self) -> None:
+        """Begin anew, as tests do between each other: what is open is cut, sessions, records and bills are forgotten.
+
+        Instances live on, warm.
+        """
+        if self._pool is not None and self._gateway is not None:
+            await self._gateway.cut_open()
+            self._pool.forget()
+        self.journal.records.clear()
+
     async def stop(self) -> None:
         """Take no more connections, stop the functions within their grace period, cut what is left."""
+        if self._update is not None:
+            self._update.cancel()
         if self._server is not None:
             self._server.close()
             self._server = None

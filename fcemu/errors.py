@@ -59,6 +59,15 @@ class Refusal(Enum):
         "The apk download is forbidden, please use custom domain endpoint",
         billed=True,
     )
+    # Session affinity: D/04/010-013 (statuses), D/04/015 (texts); the codes are INF.
+    SESSION_ID_INVALID = Row(
+        400, "InvalidArgument", "The provided sessionID is invalid (allowed:'^[a-zA-Z0-9_][a-zA-Z0-9_-]*$', max: 64)"
+    )
+    SESSION_NOT_FOUND = Row(
+        401,
+        "SessionNotFound",
+        "session {id} does not exist, deleted by the user or expired and removed by the system",
+    )
     # Signature: D/06/05 (texts), the code table; the code of an expired request is INF.
     MISSING_DATE = Row(400, "MissingRequiredHeader", "required HTTP header Date was not specified")
     MISSING_AUTHORIZATION = Row(400, "MissingRequiredHeader", "required HTTP header Authorization was not specified")
@@ -116,6 +125,11 @@ class Refusal(Enum):
         "FunctionNotStarted",
         "Function instance health check failed on port {port} in {seconds:g} seconds.\nLogs:{logs}",
     )
+    HEALTH_CHECK_FAILED = Row(
+        412,
+        "FunctionNotStarted",
+        "The function http server cannot be started. check function health failed with status code: {status} ",
+    )
     # 429: D/04/034, D/04/063; the text is not documented.
     RESOURCE_EXHAUSTED = Row(429, "ResourceExhausted", "{detail}")
     # 5xx: the code table; D/08/069 for the text of a broken exchange; D/05/25 for the timeout's.
@@ -126,6 +140,15 @@ class Refusal(Enum):
         "FunctionUnhandledError",
         "Process exited unexpectedly before completing request "
         "(duration: {milliseconds}ms, maxMemoryUsage: {memory:.2f}MB)",
+        UNHANDLED,
+        billed=True,
+    )
+    # The code is that of the request metrics (D/04/091); the text is INF.
+    FUNCTION_OOM = Row(
+        502,
+        "FunctionOOMError",
+        "Process exited unexpectedly before completing request: it used more than its memory "
+        "(duration: {milliseconds}ms, memorySize: {limit}MB, maxMemoryUsage: {memory:.2f}MB)",
         UNHANDLED,
         billed=True,
     )
@@ -156,7 +179,12 @@ class FCError(Exception):
         self.message = row.message.format(**values) if values else row.message
         self.reason = reason or self.message
         self.remedy = remedy
+        self._values = values
         super().__init__(f"{self.status} {self.code}: {self.message}")
+
+    def again(self, reason: str) -> FCError:
+        """The same answer for another request, with what the log is to say of this one."""
+        return FCError(self.refusal, reason=reason, remedy=self.remedy, **self._values)
 
 
 class FcemuError(Exception):

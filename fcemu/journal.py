@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-ClosedBy = Literal["client", "function", "timeout", "shutdown", "error"]
+ClosedBy = Literal["client", "function", "timeout", "reload", "shutdown", "error"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +68,12 @@ class HookCalled:
 
 @dataclass(frozen=True, slots=True)
 class InstanceChanged:
-    """An instance was started, became ready, failed or ended."""
+    """An instance was started, became ready, failed or ended; or its health changed."""
 
     wall_time: float
     function: str
     instance_id: str
-    state: Literal["starting", "ready", "failed", "stopping", "ended"]
+    state: Literal["starting", "ready", "unhealthy", "healthy", "failed", "stopping", "ended"]
     detail: str = ""
 
 

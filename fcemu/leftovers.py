@@ -18,6 +18,7 @@ from pathlib import Path
 
 import psutil
 
+from fcemu.instances import cgroups, keeper
 from fcemu.instances.identity import identity
 
 
@@ -131,7 +132,9 @@ def listing(folder: Path) -> list[str]:
 
 
 def prune(folder: Path, grace: float = 2.0) -> tuple[list[Started], list[Started]]:
-    """End what was left behind: SIGTERM, and SIGKILL after `grace` seconds. Removes the notes of dead fronts.
+    """End what was left behind: SIGTERM, and SIGKILL after `grace` seconds.
+
+    Removes the notes of dead fronts, and the control groups that they made, which are thawed first.
 
     Returns:
         What was ended, and what could not be.
@@ -140,6 +143,9 @@ def prune(folder: Path, grace: float = 2.0) -> tuple[list[Started], list[Started
         front = _noted(file)
         if front is None or not is_alive(front.run):
             file.unlink(missing_ok=True)
+    groups = cgroups.abandoned(is_alive)
+    for group in groups:
+        keeper.set_frozen(str(group), False)
     signalled: dict[str, Started] = {}
     begun = time.monotonic()
     while time.monotonic() < begun + grace + 5:
@@ -153,8 +159,20 @@ def prune(folder: Path, grace: float = 2.0) -> tuple[list[Started], list[Started
                 _send(process, signal.SIGKILL if kill else signal.SIGTERM)
             signalled[process.identity] = process
         time.sleep(0.05)
+    for group in groups:
+        _remove(group)
     ended = [process for process in signalled.values() if identity(process.pid) != process.identity]
     return ended, [process for process in signalled.values() if process not in ended]
+
+
+def _remove(group: Path) -> None:
+    for _ in range(100):
+        try:
+            group.rmdir()
+        except FileNotFoundError:
+            return
+        except OSError:
+            time.sleep(0.01)  # dying takes time; or somebody else is in it
 
 
 def _send(process: Started, signum: int) -> None:
@@ -162,6 +180,7 @@ def _send(process: Started, signum: int) -> None:
         # Between finding it and now its pid may have become somebody else's.
         if identity(process.pid) == process.identity:
             os.kill(process.pid, signum)
+            os.kill(process.pid, signal.SIGCONT)  # it may have been frozen
 
 
 def _noted(file: Path) -> Front | None:

@@ -33,9 +33,7 @@ METHODS: tuple[HttpMethod, ...] = ("GET", "POST", "PUT", "DELETE", "HEAD", "PATC
 
 LOCAL_EFFECT_MISSING = (
     "role", "logConfig", "vpcConfig", "layers", "nasConfig", "ossMountConfig", "tags", "internetAccess",
-    "diskSize", "gpuConfig", "asyncInvokeConfig", "provisionConfig", "scalingConfig", "vpcBinding",
-    "sessionAffinity", "sessionAffinityConfig", "instanceIsolationMode",
-    "enableLongLiving", "idleTimeout", "disableInjectCredentials",
+    "diskSize", "gpuConfig", "asyncInvokeConfig", "vpcBinding", "enableLongLiving", "disableInjectCredentials",
 )  # fmt: skip
 
 
@@ -424,6 +422,69 @@ class ConcurrencyConfig(Resource):
     reservedConcurrency: Annotated[int, Field(ge=0)]
 
 
+class ScalingConfig(Resource):
+    """`scalingConfig`: so many instances are kept whatever happens (D/04/039); its policies have no effect here."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    minInstances: Annotated[int, Field(ge=0)] = 0
+
+
+class ProvisionConfig(Resource):
+    """`provisionConfig`: the older way to keep instances; its schedules and policies have no effect here (TOOL)."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    defaultTarget: Annotated[int, Field(ge=0, validation_alias=AliasChoices("defaultTarget", "target"))] = 0
+    alwaysAllocateCPU: bool = False
+
+
+SessionAffinity = Literal["NONE", "HEADER_FIELD", "GENERATED_COOKIE", "MCP_SSE", "MCP_STREAMABLE"]
+
+SESSION_CONCURRENCY = 200
+"""What `instanceConcurrency` is, and has to be, with session affinity (fc-semantics 7.1, OBS)."""
+
+_AFFINITY_KEYS = {
+    "affinityHeaderFieldName": ("HEADER_FIELD",),
+    "sseEndpointPath": ("MCP_SSE",),
+    "disableSessionIdReuse": ("HEADER_FIELD", "GENERATED_COOKIE"),
+    "sessionTTLInSeconds": ("HEADER_FIELD", "GENERATED_COOKIE", "MCP_STREAMABLE"),
+    "sessionIdleTimeoutInSeconds": ("HEADER_FIELD", "GENERATED_COOKIE", "MCP_STREAMABLE"),
+}
+"""Which keys belong to which kinds of affinity; those not named belong to all (D/04/010-013)."""
+
+
+class SessionAffinityConfig(Resource):
+    """`sessionAffinityConfig` (D/04/010-013, SDK).
+
+    The pages of 2026 allow up to 24 hours where older ones allow 6; the wider range is taken.
+    """
+
+    sessionConcurrencyPerInstance: Annotated[int, Field(ge=1, le=200)] = 20
+    sessionTTLInSeconds: Annotated[int, Field(ge=1, le=86400)] = 21600
+    sessionIdleTimeoutInSeconds: Annotated[int, Field(ge=0, le=86400)] = 1800
+    disableSessionIdReuse: bool = False
+    affinityHeaderFieldName: str | None = None
+    sseEndpointPath: Annotated[str, Field(pattern="^/[^?#]*$")] = "/sse"
+
+    @field_validator("affinityHeaderFieldName")
+    @classmethod
+    def _is_a_free_header(cls, name: str | None) -> str | None:
+        if name is None or re.fullmatch(r"(?!(?i:x-fc-))[A-Za-z][A-Za-z0-9_-]{4,39}", name):
+            return name
+        raise ValueError("expected 5 to 40 characters: a letter, then letters, digits, `-`, `_`; not `x-fc-…`")
+
+    @model_validator(mode="after")
+    def _idle_within_life(self) -> SessionAffinityConfig:
+        life, idle = self.sessionTTLInSeconds, self.sessionIdleTimeoutInSeconds
+        if idle > life:
+            if "sessionIdleTimeoutInSeconds" not in self.model_fields_set:
+                return self.model_copy(update={"sessionIdleTimeoutInSeconds": life})
+            text = f"a session idles for at most its whole life: write at most sessionTTLInSeconds ({life})"
+            raise _refused([(text, ("sessionIdleTimeoutInSeconds",))])
+        return self
+
+
 class Function(Resource):
     """A function: the author's server process, and the limits it runs under."""
 
@@ -441,6 +502,13 @@ class Function(Resource):
     customRuntimeConfig: CustomRuntimeConfig = CustomRuntimeConfig()
     environmentVariables: dict[str, Text] = {}
     concurrencyConfig: ConcurrencyConfig | None = None
+    scalingConfig: ScalingConfig = ScalingConfig()
+    provisionConfig: ProvisionConfig = ProvisionConfig()
+    idleTimeout: Annotated[int, Field(ge=1)] | None = None
+    instanceLifecycleConfig: InstanceLifecycleConfig = InstanceLifecycleConfig()
+    sessionAffinity: SessionAffinity = "NONE"
+    sessionAffinityConfig: SessionAffinityConfig | None = None
+    instanceIsolationMode: Literal["SHARE", "SESSION_EXCLUSIVE", "REQUEST_EXCLUSIVE"] = "SHARE"
     triggers: list[HttpTrigger] = []
 
     role: str | None = None
@@ -454,14 +522,7 @@ class Function(Resource):
     internetAccess: bool | None = None
     gpuConfig: Any = None
     asyncInvokeConfig: Any = None
-    provisionConfig: Any = None
-    scalingConfig: Any = None
-    instanceLifecycleConfig: InstanceLifecycleConfig = InstanceLifecycleConfig()
-    sessionAffinity: str | None = None
-    sessionAffinityConfig: Any = None
-    instanceIsolationMode: str | None = None
     enableLongLiving: bool | None = None
-    idleTimeout: int | None = None
     disableInjectCredentials: str | None = None
 
     @field_validator("runtime")
@@ -498,6 +559,48 @@ class Function(Resource):
             raise _refused(wrong)
         return variables
 
+    @model_validator(mode="before")
+    @classmethod
+    def _sessions_share_instances(cls, data: Any) -> Any:
+        """With session affinity `instanceConcurrency` is 200 unless it is written (fc-semantics 7.1)."""
+        if isinstance(data, dict) and data.get("sessionAffinity") not in (None, "NONE"):
+            return {"instanceConcurrency": SESSION_CONCURRENCY, **data}
+        return data
+
+    @model_validator(mode="after")
+    def _sessions_agree(self) -> Function:
+        """What belongs together of affinity, isolation and concurrency (fc-semantics 7.1)."""
+        kind, config = self.sessionAffinity, self.sessionAffinityConfig
+        wrong: list[Finding] = []
+        if kind == "NONE":
+            if config is not None:
+                wrong.append(("there are no sessions without `sessionAffinity`", ("sessionAffinityConfig",)))
+            if self.instanceIsolationMode == "SESSION_EXCLUSIVE":
+                text = "an instance for each session needs `sessionAffinity`"
+                wrong.append((text, ("instanceIsolationMode",)))
+        else:
+            if self.instanceConcurrency != SESSION_CONCURRENCY:
+                text = f"ConcurrencyLimit is invalid for session function, allowed: {SESSION_CONCURRENCY}"
+                wrong.append((f"{text}; leave `instanceConcurrency` out", ("instanceConcurrency",)))
+            for key in sorted(config.model_fields_set if config else ()):
+                if kind not in _AFFINITY_KEYS.get(key, (kind,)):
+                    text = f"`{key}` belongs to {' and '.join(_AFFINITY_KEYS[key])}, not to {kind}"
+                    wrong.append((text, ("sessionAffinityConfig", key)))
+            if kind == "HEADER_FIELD" and (config is None or config.affinityHeaderFieldName is None):
+                text = "HEADER_FIELD needs `sessionAffinityConfig: {affinityHeaderFieldName: x-my-session}`"
+                wrong.append((text, ("sessionAffinity",)))
+        if self.instanceIsolationMode == "SESSION_EXCLUSIVE" and config is not None:
+            written = "sessionConcurrencyPerInstance" in config.model_fields_set
+            if written and config.sessionConcurrencyPerInstance != 1:
+                text = "with SESSION_EXCLUSIVE an instance has one session: write 1, or leave it out"
+                wrong.append((text, ("sessionAffinityConfig", "sessionConcurrencyPerInstance")))
+        if self.instanceIsolationMode == "REQUEST_EXCLUSIVE" and (kind != "NONE" or self.instanceConcurrency != 1):
+            text = "an instance for each request goes with `instanceConcurrency: 1` and no session affinity"
+            wrong.append((text, ("instanceIsolationMode",)))
+        if wrong:
+            raise _refused(wrong)
+        return self
+
     @model_validator(mode="after")
     def _one_trigger_per_qualifier(self) -> Function:
         """At most one HTTP trigger per version or alias (D/04/002)."""
@@ -514,6 +617,21 @@ class Function(Resource):
         if wrong:
             raise _refused(wrong)
         return self
+
+    @property
+    def affinity(self) -> SessionAffinityConfig | None:
+        """How its sessions live; None without session affinity."""
+        if self.sessionAffinity == "NONE":
+            return None
+        config = self.sessionAffinityConfig or SessionAffinityConfig()
+        if self.instanceIsolationMode == "SESSION_EXCLUSIVE":
+            return config.model_copy(update={"sessionConcurrencyPerInstance": 1})
+        return config
+
+    @property
+    def minimum(self) -> int:
+        """How many instances are kept whatever happens."""
+        return max(self.scalingConfig.minInstances, self.provisionConfig.defaultTarget)
 
     @property
     def start_command(self) -> tuple[str, ...]:
@@ -597,6 +715,9 @@ class Quotas(Resource):
     instances: Annotated[int, Field(ge=1)] = 300
 
 
+OnReload = Literal["drain", "cut", "pin"]
+
+
 class Settings(Resource):
     """The emulator's own settings, under `fcemu:`. Everything else is the cloud's."""
 
@@ -623,6 +744,27 @@ class Settings(Resource):
     ] = 120
     idleTimeout: Annotated[float, Field(gt=0, description="seconds after which an idle instance is released")] = 300
     stopGrace: Annotated[float, Field(ge=0, le=300, description="seconds a function has to stop after SIGTERM")] = 5
+    freeze: Annotated[
+        Literal["auto", "off"],
+        Field(description="auto: an instance without an invocation is frozen, as in the cloud; off: it goes on"),
+    ] = "auto"
+    memoryLimit: Annotated[
+        Literal["auto", "off"],
+        Field(description="auto: an instance that uses more than `memorySize` is ended; off: it is not"),
+    ] = "auto"
+    onReload: Annotated[
+        OnReload,
+        Field(description="what becomes of open requests and sockets when new code is there"),
+    ] = "drain"
+    drainLimit: Annotated[
+        float, Field(ge=0, le=86400, description="seconds that old instances have to drain after a reload")
+    ] = 60
+    reloadIgnore: Annotated[
+        list[str], Field(description="further patterns of files whose changes do not matter to --reload")
+    ] = []
+    triggerDelay: Annotated[
+        float, Field(ge=0, le=60, description="seconds until a changed trigger takes effect (the cloud: about 10)")
+    ] = 0
     envFile: Annotated[str | None, Field(description="a .env file; its variables win over the function's")] = None
     scatter: Annotated[
         bool, Field(description="send consecutive invocations to different instances, instead of filling one")

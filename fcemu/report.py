@@ -96,11 +96,12 @@ def urls(account: Account, function: Function, port: int, host: str = "127.0.0.1
     return f"ws://{name}:{port}/", f"http://{name}:{port}/"
 
 
-def url_map(account: Account, port: int, host: str = "127.0.0.1") -> str:
-    """What is served where: the table that `fcemu serve` and `fcemu check` print."""
+def url_map(account: Account, port: int, host: str = "127.0.0.1", debug: bool = False) -> str:
+    """What is served where: the table that `fcemu serve` and `fcemu check` print. `debug`: nothing times out."""
     rows = [("FUNCTION", "WEBSOCKET", "HTTP", "METHODS", "AUTH", "CONCURRENCY", "TIMEOUT")]
     for function in account.functions:
         ws, http = urls(account, function, port, host)
+        timeout = "none (--debug)" if debug else f"{function.timeout} s"
         for trigger in function.triggers:
             config = trigger.triggerConfig
             name = function.functionName + ("" if trigger.qualifier == "LATEST" else f" ({trigger.qualifier})")
@@ -114,11 +115,11 @@ def url_map(account: Account, port: int, host: str = "127.0.0.1") -> str:
                     ",".join(config.methods),
                     config.authType,
                     str(function.instanceConcurrency),
-                    f"{function.timeout} s",
+                    timeout,
                 )
             )
         if not function.triggers:
-            rows.append((function.functionName, "no HTTP trigger (404)", "-", "-", "-", "-", f"{function.timeout} s"))
+            rows.append((function.functionName, "no HTTP trigger (404)", "-", "-", "-", "-", timeout))
     for domain in account.customDomains:
         for route in domain.routeConfig.routes:
             url = f"//{domain.domainName}:{port}{route.path}"

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from dotenv import dotenv_values
@@ -21,7 +22,8 @@ from fcemu.model import AccessKey, Account
 from fcemu.refusals import Refusals, folder
 
 
-def _env_file(path: str | None) -> dict[str, str]:
+def _env_file(account: Account) -> dict[str, str]:
+    path = account.fcemu.envFile
     if path is None:
         return {}
     if not Path(path).is_file():
@@ -54,21 +56,35 @@ class Printer:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-async def serve(
-    account: Account, config: str, made: AccessKey | None, ready_file: Path | None, log_format: str
-) -> None:
-    """Serve an account until a signal stops it.
+@dataclass(frozen=True)
+class Run:
+    """How to serve.
 
-    Args:
+    Attributes:
         config: where the account is from, for `fcemu ps`.
         made: the key pair that was made for this run, to be shown.
         ready_file: where to write the addresses once requests will succeed.
         log_format: text or json.
+        debug: let debuggers attach.
+        reload: reads the account anew when its files have changed; None if they are not to be followed.
+    """
+
+    config: str
+    made: AccessKey | None = None
+    ready_file: Path | None = None
+    log_format: str = "text"
+    debug: bool = False
+    reload: Callable[[], Account] | None = None
+
+
+async def serve(account: Account, run: Run) -> None:
+    """Serve an account until a signal stops it.
 
     Raises:
         FcemuError: it could not be started.
     """
-    printer = Printer(log_format)
+    printer = Printer(run.log_format)
+    ready_file = run.ready_file
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -76,13 +92,14 @@ async def serve(
 
     refused = 0
     noted: Path | None = None
+    following: asyncio.Task[None] | None = None
 
     def count(record: Record) -> None:
         nonlocal refused
         if isinstance(record, InvocationEnded) and record.instance_id is None:
             refused += 1
 
-    emulator = Emulator(account, env_file=_env_file(account.fcemu.envFile))
+    emulator = Emulator(account, env_file=_env_file(account), debug=run.debug)
     emulator.journal.subscribe(printer.record)
     emulator.journal.subscribe(count)
     emulator.journal.subscribe(_keep_refusals(emulator))
@@ -95,22 +112,38 @@ async def serve(
         with contextlib.suppress(asyncio.CancelledError):
             await starting
         if not stop.is_set():
-            noted = _note(emulator, config)
-            _announce(emulator, made, printer, ready_file)
+            noted = _note(emulator, run.config)
+            _announce(emulator, run, printer)
+            if run.reload is not None:
+                from fcemu.reload import follow  # watchfiles is for those who want it
+
+                following = asyncio.create_task(follow(emulator, Path(run.config), run.reload, _env_file))
+                following.add_done_callback(lambda task: _tell_end(emulator, task))
             await stop.wait()
     finally:
         stopping.cancel()
+        if following is not None:
+            following.cancel()
+            await asyncio.wait([following])
         if ready_file is not None:
             ready_file.unlink(missing_ok=True)
         await emulator.stop()
         if noted is not None:
             with contextlib.suppress(OSError):  # `fcemu prune` removes it as well
                 noted.unlink()
+    account = emulator.account
     bills = {function.functionName: emulator.bill(function.functionName) for function in account.functions}
     if printer.text:
         printer.lines([report.billing(account, bills.__getitem__, refused)])
     else:
         printer.lines([json.dumps({"record": "Billing", "functions": {n: b.milliseconds for n, b in bills.items()}})])
+
+
+def _tell_end(emulator: Emulator, following: asyncio.Task[None]) -> None:
+    """Files that are no longer followed must not go unnoticed."""
+    if not following.cancelled() and (error := following.exception()) is not None:
+        text = f"changes are no longer followed (--reload): {error}"
+        emulator.journal.write(Notice(emulator.clock.wall_now(), "error", text))
 
 
 def _keep_refusals(emulator: Emulator) -> Callable[[Record], None]:
@@ -148,9 +181,9 @@ def _on_signal(stop: asyncio.Event, signum: int) -> None:
     stop.set()
 
 
-def _announce(emulator: Emulator, made: AccessKey | None, printer: Printer, ready_file: Path | None) -> None:
+def _announce(emulator: Emulator, run: Run, printer: Printer) -> None:
     """Say where requests will succeed: on stdout, and in the ready file."""
-    account, port = emulator.account, emulator.port
+    account, port, made, ready_file = emulator.account, emulator.port, run.made, run.ready_file
     addresses = {
         function.functionName: dict(
             zip(("wsUrl", "url"), report.urls(account, function, port, emulator.host), strict=True)
@@ -165,7 +198,7 @@ def _announce(emulator: Emulator, made: AccessKey | None, printer: Printer, read
         printer.lines(
             [
                 "",
-                report.url_map(account, port, emulator.host),
+                report.url_map(account, port, emulator.host, debug=run.debug),
                 "",
                 f"try: npx wscat -c {first['wsUrl']}    or: curl -i {first['url']}",
                 *(

@@ -18,6 +18,8 @@ from fcemu.model import Account, Function, Settings
 FUNCTIONS = Path(__file__).parent / "functions"
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
+DEFAULTS = {"listen": "127.0.0.1:0", "stopGrace": 1, "freeze": "off"}
+
 Serve = Callable[..., Awaitable[Emulator]]
 
 
@@ -38,11 +40,19 @@ def function(script: str = "echo.py", **props: Any) -> Function:
 
 @pytest.fixture
 async def serve() -> AsyncIterator[Serve]:
-    """Start an emulator on a port of the system's choice: `await serve(function(...), **settings)`."""
+    """Start an emulator on a port of the system's choice: `await serve(function(...), **settings)`.
+
+    Instances are not frozen unless a test asks for it: most look at what a function writes behind an answer.
+    """
     async with contextlib.AsyncExitStack() as stack:
 
         async def start(
-            *functions: Function, quotas: Any = None, customDomains: Any = (), accessKeys: Any = (), **settings: Any
+            *functions: Function,
+            quotas: Any = None,
+            customDomains: Any = (),
+            accessKeys: Any = (),
+            debug: bool = False,
+            **settings: Any,
         ) -> Emulator:
             account = Account.model_validate(
                 {
@@ -50,10 +60,10 @@ async def serve() -> AsyncIterator[Serve]:
                     "customDomains": list(customDomains),
                     "accessKeys": list(accessKeys),
                     "quotas": quotas or {},
-                    "fcemu": Settings.model_validate({"listen": "127.0.0.1:0", "stopGrace": 1, **settings}),
+                    "fcemu": Settings.model_validate({**DEFAULTS, **settings}),
                 }
             )
-            return await stack.enter_async_context(Emulator(account))
+            return await stack.enter_async_context(Emulator(account, debug=debug))
 
         yield start
 

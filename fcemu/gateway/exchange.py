@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 from aiohttp import web
@@ -10,13 +11,14 @@ from aiohttp import web
 from fcemu.clock import Timer
 from fcemu.errors import FCError
 from fcemu.journal import ClosedBy
+from fcemu.trigger.authentication import Authenticator
 from fcemu.trigger.request import RequestHead
 from fcemu.trigger.routing import Route
 
 if TYPE_CHECKING:
     from fcemu.instances.pool import Lease
 
-Cause = Literal["timeout", "client"]
+Cause = Literal["timeout", "client", "shutdown"]
 
 
 class Exchange:
@@ -25,15 +27,18 @@ class Exchange:
     Attributes:
         task: the handler's; cancelling it with a `cause` set is how a deadline or a client's leave ends the work.
         started: monotonic seconds of its arrival.
+        route, authenticator: what it is for, and who guards that.
         target: as the client sent it; `head` may have been given claims of a token.
         body: the request's body, if it had to be read whole; else it streams.
+        told: a response header that tells the client its session's id.
+        tap: sees the body of the response as it passes, without its framing.
         begun: bytes of an answer went to the client, so that no other answer is possible.
         tunnelled: a socket was established; its end is the end of the exchange, not the handler's.
     """
 
     __slots__ = (
-        "begun", "body", "cause", "close_code", "closed_by", "error", "head", "lease", "rejected", "request",
-        "request_id", "route", "started", "status", "target", "task", "timer", "tunnelled",
+        "authenticator", "begun", "body", "cause", "close_code", "closed_by", "error", "head", "lease", "rejected",
+        "request", "request_id", "route", "started", "status", "tap", "target", "task", "timer", "told", "tunnelled",
     )  # fmt: skip
 
     def __init__(self, request: web.BaseRequest, head: RequestHead, request_id: str, started: float) -> None:
@@ -45,9 +50,12 @@ class Exchange:
         self.started = started
         self.task = asyncio.current_task()
         self.route: Route | None = None
+        self.authenticator: Authenticator | None = None
         self.lease: Lease | None = None
         self.timer: Timer | None = None
         self.cause: Cause | None = None
+        self.told: tuple[bytes, bytes] | None = None
+        self.tap: Callable[[bytes], None] | None = None
         self.begun = False
         self.tunnelled = False
         self.status: int | None = None

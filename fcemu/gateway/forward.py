@@ -14,7 +14,7 @@ from fcemu.gateway import headers
 from fcemu.gateway.exchange import Exchange
 from fcemu.gateway.response import Body, ResponseHead
 from fcemu.gateway.upstream import Upstream, UpstreamLost, connect, give_back
-from fcemu.instances.pool import RunningInstance
+from fcemu.instances.launcher import RunningInstance
 from fcemu.trigger import limits
 
 _RETRIED = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
@@ -75,7 +75,7 @@ async def relay(
         assert exchange.route is not None
         headers.check_response(head, exchange.head, exchange.route, redirects)
         http11 = exchange.head.version >= (1, 1)
-        body = Body(head, exchange.head.method, rechunk=http11)
+        body = Body(head, exchange.head.method, rechunk=http11, tap=exchange.tap)
         # A client of HTTP/1.0 cannot take chunks: the end of the connection is the end of the body.
         unbounded = not http11 and not body.done and head.content_length is None
         # An answer before the request's body is through leaves the rest of it in the way.
@@ -90,6 +90,7 @@ async def relay(
                 request_id=exchange.request_id,
                 date=date,
                 close=close,
+                told=exchange.told,
             )
         )
         while not body.done:

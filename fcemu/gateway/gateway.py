@@ -7,6 +7,7 @@ import contextlib
 import os
 import re
 import traceback
+import uuid
 from collections.abc import Callable
 from email.utils import formatdate
 from typing import Any
@@ -26,9 +27,10 @@ from fcemu.identifiers import request_id
 from fcemu.instances.environment import common_headers
 from fcemu.instances.pool import InstancePool, Lease
 from fcemu.journal import ClosedBy, InvocationEnded, Journal
-from fcemu.model import Account
-from fcemu.trigger import limits
+from fcemu.model import Account, Function
+from fcemu.trigger import affinity, limits
 from fcemu.trigger.admission import admit
+from fcemu.trigger.affinity import SessionClaim
 from fcemu.trigger.authentication import Authenticators, redacted
 from fcemu.trigger.request import HeaderPairs, RequestHead
 from fcemu.trigger.routing import Route, Router
@@ -91,27 +93,31 @@ class Gateway:
     """The front: takes connections, gives every request its answer, and records it.
 
     Args:
-        pool: the instances.
-        router: the routing tables of the same account.
+        pool: the instances of the same account.
 
     Attributes:
         connections: client connections in their HTTP phase.
     """
 
-    def __init__(self, account: Account, router: Router, pool: InstancePool, journal: Journal, clock: Clock) -> None:
-        self._account = account
-        self._router = router
-        self._authenticators = Authenticators(account)
+    def __init__(self, account: Account, pool: InstancePool, journal: Journal, clock: Clock) -> None:
+        self.update(account)
         self._pool = pool
         self._journal = journal
         self._clock = clock
-        self._common: dict[tuple[str, str], HeaderPairs] = {}
         self._tunnels: set[Tunnel] = set()
+        self._exchanges: set[Exchange] = set()
         self.connections: set[Connection] = set()
         self._last_tunnel: asyncio.Future[None] | None = None
         self._closing = False
         self._date = (0, "")
         self._server = web.Server(self.handle, handler_cancellation=False)
+
+    def update(self, account: Account) -> None:
+        """Take over an account: from the next request on its triggers and domains hold (D/04/002 FAQ)."""
+        self._account = account
+        self._router = Router(account)
+        self._authenticators = Authenticators(account)
+        self._common: dict[tuple[str, str], HeaderPairs] = {}
 
     def connection(self) -> Connection:
         """A protocol for one more client connection."""
@@ -133,13 +139,15 @@ class Gateway:
         assert isinstance(connection, Connection)
         connection.on_lost = lambda: exchange.interrupt("client")
         keep = False
+        self._exchanges.add(exchange)
         try:
             limits.check_message(exchange.head)
             route = exchange.route = self._router.route(exchange.head)
+            exchange.authenticator = self._authenticators.of(route)
             if admit(route, exchange.head).preflight:
                 keep = await self._answer_preflight(exchange, route)
             else:
-                await self._authenticate(exchange, route)
+                await self._authenticate(exchange)
                 keep = await self._invoke(exchange, route)
         except FCError as error:
             keep = await self._refuse(exchange, error)
@@ -160,6 +168,7 @@ class Gateway:
             keep = await self._refuse(exchange, FCError(Refusal.INTERNAL_SERVER_ERROR, reason=reason, remedy=remedy))
         finally:
             connection.on_lost = None
+            self._exchanges.discard(exchange)
             if not exchange.tunnelled:
                 self._finish(exchange)
         return Sent(close=not keep)
@@ -168,13 +177,24 @@ class Gateway:
         """From now on a request on an open connection gets 503."""
         self._closing = True
 
-    async def close(self) -> None:
-        """Cut what is still open and wait for the handlers."""
+    async def cut_open(self) -> None:
+        """Cut every open socket and request, and wait until they are over."""
+        for exchange in list(self._exchanges):
+            exchange.interrupt("shutdown")
         if self._tunnels:
             self._last_tunnel = asyncio.get_running_loop().create_future()
             for tunnel in list(self._tunnels):
                 tunnel.abort("shutdown")
             await asyncio.wait([self._last_tunnel], timeout=1.0)
+            self._last_tunnel = None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1.0):
+                while self._exchanges:
+                    await asyncio.sleep(0)
+
+    async def close(self) -> None:
+        """Cut what is still open and wait for the handlers."""
+        await self.cut_open()
         await self._server.shutdown(1.0)
         # aiohttp has asked its connections to close; a loop that ends before they have leaks them.
         with contextlib.suppress(TimeoutError):
@@ -184,9 +204,9 @@ class Gateway:
 
     # ---- the steps
 
-    async def _authenticate(self, exchange: Exchange, route: Route) -> None:
+    async def _authenticate(self, exchange: Exchange) -> None:
         """Let the request pass, with the claims of its token, or refuse it."""
-        authenticator = self._authenticators.of(route)
+        authenticator = exchange.authenticator
         if authenticator is None:
             return
         head = exchange.head if exchange.head.is_websocket else headers.without_hops(exchange.head)
@@ -199,8 +219,12 @@ class Gateway:
         """Run a function on the request; returns whether the client's connection can be used again."""
         if self._closing:
             raise FCError(Refusal.SHUTTING_DOWN)
-        lease = exchange.lease = await self._pool.acquire(route.function, exchange.request_id)
-        exchange.timer = self._clock.call_at(lease.deadline, lambda: exchange.interrupt("timeout"))
+        session = None
+        if route.function.sessionAffinity != "NONE":
+            session = affinity.claim(route.function, exchange.head, str(uuid.uuid4()))
+        lease = exchange.lease = await self._pool.acquire(route.function, exchange.request_id, session)
+        if lease.deadline is not None:
+            exchange.timer = self._clock.call_at(lease.deadline, lambda: exchange.interrupt("timeout"))
         # A body would be taken for frames; aiohttp reads it as one, so a request with a body is a plain one.
         websocket = exchange.head.is_websocket and not exchange.head.is_chunked and not exchange.head.content_length
         request = headers.request_bytes(
@@ -217,11 +241,30 @@ class Gateway:
                 raise bad_response("the function switched protocols, which the client had not asked for")
             self._tunnel(exchange, lease, upstream, head)
             return False
+        if session is not None:
+            self._settle_session(exchange, route.function, lease, session, head)
         # A function that refuses an upgrade answers like any other (fc-semantics 8).
         redirects = self._account.fcemu.redirects
         return await forward.relay(
             exchange, lease.instance, upstream, head, sender, redirects=redirects, date=self._now_date()
         )
+
+    @staticmethod
+    def _settle_session(
+        exchange: Exchange, function: Function, lease: Lease, session: SessionClaim, head: ResponseHead
+    ) -> None:
+        """What an answer says of its session, to the client or to us.
+
+        A 101 never gets here: it carries neither cookie nor header (OBS: fc-semantics 7.3).
+        """
+        exchange.told = affinity.told_by(function, session)
+        if session.ends and 200 <= head.status < 300:
+            lease.end_session()
+        elif session.id is None and function.sessionAffinity == "MCP_STREAMABLE":
+            if ids := head.values(affinity.MCP_HEADER.encode()):
+                lease.tell_session(ids[0].decode("latin-1"))
+        elif session.id is None:
+            exchange.tap = affinity.FirstEvent(lease.tell_session)
 
     def _tunnel(self, exchange: Exchange, lease: Lease, upstream: Upstream, head: ResponseHead) -> None:
         """Let the socket outlive the handler; its end, whoever brings it, ends the invocation."""
@@ -243,9 +286,10 @@ class Gateway:
         connection.on_lost = None
         tunnel = splice(exchange, upstream, head, self._clock, ended)
         exchange.detach()
-        assert exchange.timer is not None
-        exchange.timer.cancel()
-        exchange.timer = self._clock.call_at(lease.deadline, lambda: tunnel.abort("timeout"))
+        if exchange.timer is not None and lease.deadline is not None:
+            exchange.timer.cancel()
+            exchange.timer = self._clock.call_at(lease.deadline, lambda: tunnel.abort("timeout"))
+        lease.cut = lambda: tunnel.abort("reload")
         self._tunnels.add(tunnel)
 
     async def _answer_preflight(self, exchange: Exchange, route: Route) -> bool:
@@ -287,7 +331,10 @@ class Gateway:
         return not close
 
     async def _interrupted(self, exchange: Exchange) -> bool:
-        """The deadline passed, or the client left."""
+        """The deadline passed, the client left, or everything ends."""
+        if exchange.cause == "shutdown":
+            exchange.closed_by = "shutdown"
+            return await self._refuse(exchange, FCError(Refusal.SHUTTING_DOWN))
         if exchange.cause == "client":
             exchange.closed_by = "client"
             exchange.error = "Invocation canceled by client"
@@ -327,13 +374,22 @@ class Gateway:
         else:
             memory = lease.instance.memory_mb(self._clock.now())
             reason = str(lost)
-        error = FCError(
-            Refusal.PROCESS_EXITED,
-            milliseconds=round((self._clock.now() - lease.started) * 1000),
-            memory=memory,
-            reason=reason,
-            remedy="look at the function's own output",
-        )
+        milliseconds = round((self._clock.now() - lease.started) * 1000)
+        if process.out_of_memory:
+            limit = lease.instance.function.memorySize
+            error = FCError(
+                Refusal.FUNCTION_OOM,
+                milliseconds=milliseconds,
+                memory=memory,
+                limit=limit,
+                reason=f"instance {lease.instance.id} used more than its memorySize of {limit} MB",
+                remedy="raise memorySize, or look for what the function keeps",
+            )
+        else:
+            remedy = "look at the function's own output"
+            error = FCError(
+                Refusal.PROCESS_EXITED, milliseconds=milliseconds, memory=memory, reason=reason, remedy=remedy
+            )
         exchange.error = error.message
         return await self._refuse(exchange, error)
 
@@ -382,7 +438,7 @@ class Gateway:
                 function=route.function.functionName if route else None,
                 qualifier=route.qualifier if route else None,
                 method=exchange.head.method,
-                target=redacted(exchange.target, self._authenticators.of(route) if route else None),
+                target=redacted(exchange.target, exchange.authenticator),
                 kind="websocket" if exchange.tunnelled else "http",
                 status=exchange.status if exchange.begun else _CLIENT_CLOSED,
                 duration=self._clock.now() - exchange.started,

@@ -115,13 +115,20 @@ def response_bytes(
     request_id: str,
     date: str,
     close: bool,
+    told: tuple[bytes, bytes] | None = None,
 ) -> bytes:
-    """The head that the client gets: the function's, less what is reserved, plus what the gateway adds."""
+    """The head that the client gets: the function's, less what is reserved, plus what the gateway adds.
+
+    Args:
+        told: the header that tells a client its session's id.
+    """
     dropped = head.connection_options
     if route.default_domain:
         dropped.add(b"content-disposition")
     kept = [pair for pair in head.headers if not is_reserved(pair[0]) and pair[0].lower() not in dropped]
     added = list(cors.response_headers(request, {name.lower() for name, _ in kept}))
+    if told is not None:
+        added.append(told)
     if body.chunked_out:
         added.append((b"Transfer-Encoding", b"chunked"))
     elif head.status == 304 or request.method == "HEAD":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import httptools
@@ -112,6 +113,7 @@ class Body:
         head: the response's head.
         method: of the request; HEAD has no body.
         rechunk: the client takes chunks (HTTP/1.1).
+        tap: sees the body as it passes, without its framing.
 
     Attributes:
         done: the body has ended.
@@ -119,7 +121,10 @@ class Body:
         until_close: only the end of the connection ends it.
     """
 
-    def __init__(self, head: ResponseHead, method: str, rechunk: bool) -> None:
+    def __init__(
+        self, head: ResponseHead, method: str, rechunk: bool, tap: Callable[[bytes], None] | None = None
+    ) -> None:
+        self._tap = tap
         self.surplus = False
         self.until_close = False
         self._left = 0
@@ -161,6 +166,8 @@ class Body:
                     raise bad_response(f"the function's chunked body is broken: {error}") from error
                 self.surplus = True
             return b"".join(self._out)
+        if self._tap is not None:
+            self._tap(data if self.until_close else data[: self._left])
         if self.until_close:
             return b"%x\r\n%b\r\n" % (len(data), data) if self.chunked_out and data else data
         part = data[: self._left]
@@ -193,6 +200,8 @@ class Body:
 
     def on_body(self, part: bytes) -> None:
         if not self.done:
+            if self._tap is not None:
+                self._tap(part)
             self._out.append(b"%x\r\n%b\r\n" % (len(part), part) if self.chunked_out else part)
 
     def on_message_complete(self) -> None:

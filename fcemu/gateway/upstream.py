@@ -6,7 +6,7 @@ import asyncio
 from typing import cast
 
 from fcemu.gateway.response import ResponseHead, bad_response, parse_head
-from fcemu.instances.pool import RunningInstance
+from fcemu.instances.launcher import RunningInstance
 
 _HEAD_LIMIT = 64 * 1024
 _BUFFER_LIMIT = 64 * 1024

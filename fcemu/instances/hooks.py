@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from typing import Literal
 
 import aiohttp
 
 from fcemu.instances.environment import common_headers
 from fcemu.model import Function
+
+Hook = Literal["Initialize", "PreStop"]
+
+_REQUESTS: dict[Hook, tuple[str, str]] = {"Initialize": ("POST", "/initialize"), "PreStop": ("GET", "/pre-stop")}
 
 
 class HookFailed(Exception):
@@ -21,11 +26,10 @@ def new_request_id() -> str:
 
 
 async def call(
+    hook: Hook,
     function: Function,
     host: str,
     port: int,
-    method: str,
-    path: str,
     *,
     request_id: str,
     account_id: str,
@@ -40,6 +44,7 @@ async def call(
     Raises:
         HookFailed: it did not succeed.
     """
+    method, path = _REQUESTS[hook]
     headers = {name.decode(): value.decode() for name, value in common_headers(function, "LATEST", account_id)}
     headers |= {"X-Fc-Control-Path": path, "X-Fc-Request-Id": request_id}
     url = f"http://{host}:{port}{path}"

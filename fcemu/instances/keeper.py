@@ -10,7 +10,9 @@ Run as a program of its own, with the standard library alone::
   its parent, double forks and new sessions included, becomes the guard's child, and the guard ends them all when
   the function ends, when it is told to, or when its channel to the front closes, however the front died.
 * The function has its own session and process group, and the parent-death signal, in case the guard is killed. What
-  it leaves behind then becomes the keeper's child, which ends it.
+  it leaves behind then becomes the keeper's child, which ends it; without a keeper it is left for `fcemu prune`.
+* Where the front could make control groups for the instance, the function enters them before it is executed. Whoever
+  ends an instance thaws its groups first, since v1's freezer holds back even SIGKILL, and removes them.
 
 The front holds one stream socket to the keeper and one to each guard. Messages are JSON, one a line; the keeper's
 start message also carries file descriptors.
@@ -29,7 +31,7 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 _PR_SET_PDEATHSIG = 1
@@ -106,6 +108,24 @@ def _children(pid: int) -> list[int]:
     return found
 
 
+def descendants(pid: int) -> list[int]:
+    """Every process below one of ours, parents first. Linux only."""
+    found = _children(pid)
+    for process in found:  # grows while we go
+        found += _children(process)
+    return found
+
+
+def _state(pid: int) -> tuple[str, str] | None:
+    """A process's state letter, and its start: pids are used again."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return None
+    return fields[0].decode(), fields[19].decode()
+
+
 def _kill(pid: int, signum: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.kill(pid, signum)
@@ -152,6 +172,136 @@ def _drain(fd: int) -> None:
             pass
 
 
+# ---- control groups: folders that the front has made, of v1 or v2
+
+
+def write(file: str, text: str) -> None:
+    """Write to a file that is there.
+
+    Raises:
+        OSError: it is not, or does not take this.
+    """
+    fd = os.open(file, os.O_WRONLY)
+    try:
+        os.write(fd, text.encode())
+    finally:
+        os.close(fd)
+
+
+def _read(file: str) -> str:
+    try:
+        with open(file) as opened:
+            return opened.read()
+    except OSError:
+        return ""
+
+
+def set_frozen(folder: str, frozen: bool) -> None:
+    """Freeze or thaw the processes in a control group; nothing happens if it has no freezer or is gone."""
+    for file, words in (("cgroup.freeze", ("0", "1")), ("freezer.state", ("THAWED", "FROZEN"))):
+        with contextlib.suppress(OSError):
+            write(f"{folder}/{file}", words[frozen])
+
+
+def end_groups(folders: Sequence[str]) -> bool:
+    """Kill who is in an instance's control groups, and remove them; whether they are gone. Dying takes time: repeat."""
+    for folder in folders:
+        for pid in _read(f"{folder}/cgroup.procs").split():
+            if pid != "0":  # so reads a process of another container
+                _kill(int(pid), signal.SIGKILL)
+        set_frozen(folder, False)
+    gone = True
+    for folder in folders:
+        try:
+            os.rmdir(folder)
+        except FileNotFoundError:
+            pass
+        except OSError:
+            gone = False
+    return gone
+
+
+def _killed_at_limit(folder: str) -> bool:
+    """Whether the kernel killed a process of the group because of the group's limit, not of one further out."""
+    words = (_read(f"{folder}/memory.events") or _read(f"{folder}/memory.oom_control")).split()
+    counts = dict(zip(words[::2], map(int, words[1::2]), strict=True))
+    if not counts.get("oom_kill"):
+        return False
+    if "oom" in counts:
+        return counts["oom"] > 0
+    # v1 does not count it: has the group been close to its limit?
+    most, limit = (int(_read(f"{folder}/memory.{name}_in_bytes") or 0) for name in ("max_usage", "limit"))
+    return most > 0.9 * limit
+
+
+def _alarm(folders: Sequence[str]) -> int | None:
+    """A descriptor that becomes readable when a group of v1 is out of memory.
+
+    There the kernel kills one process and leaves the others; v2 takes the whole group (memory.oom.group).
+    """
+    for folder in folders:
+        with contextlib.suppress(OSError, AttributeError):  # a Python without eventfd
+            watched = os.open(f"{folder}/memory.oom_control", os.O_RDONLY)
+            alarm = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            write(f"{folder}/cgroup.event_control", f"{alarm} {watched}")
+            os.close(watched)
+            return alarm
+    return None
+
+
+class _Freezer:
+    """Stops and continues what descends from this guard, where no control group does.
+
+    Args:
+        function: the function's process, the leader of its group.
+        channel: to the front; when it has more to say it will be to thaw or to stop.
+    """
+
+    def __init__(self, function: int, channel: socket.socket) -> None:
+        self._function = function
+        self._channel = channel
+        self._stopped: set[tuple[int, str]] = set()
+
+    def freeze(self, seconds: float = 0.1) -> None:
+        """Stop everybody. Looking takes time, in which others fork and end: look until all is calm, three times.
+
+        It is not waited for longer than that: whoever is deep in the kernel stops when it comes back.
+        """
+        if not _LINUX:
+            _kill_group(self._function, signal.SIGSTOP)
+            return
+        until = time.monotonic() + seconds
+        seen: set[int] = set()
+        calm = 0
+        while calm < 3 and time.monotonic() < until:
+            found = descendants(os.getpid())
+            calm = calm + 1 if seen.issuperset(found) else 0
+            seen.update(found)
+            for pid in found:
+                state = _state(pid)
+                # What the function has stopped itself must stay so when we thaw.
+                if state is not None and state[0] not in "TtZX":
+                    calm = 0
+                    self._stopped.add((pid, state[1]))
+                    _kill(pid, signal.SIGSTOP)
+            if select.select([self._channel], [], [], 0.0005)[0]:
+                return
+
+    def thaw(self) -> None:
+        """Continue whom we stopped."""
+        if not _LINUX:
+            _kill_group(self._function, signal.SIGCONT)
+            return
+        for pid, start in self._stopped:
+            state = _state(pid)
+            if state is not None and state[1] == start:
+                _kill(pid, signal.SIGCONT)
+        self._stopped.clear()
+
+
+# ---- the guard
+
+
 def _run_function(spec: dict[str, Any], channel: socket.socket, stdout: int, stderr: int, failed: int) -> NoReturn:
     """In the child: become the function's process. Whatever goes wrong is written to `failed`."""
     try:
@@ -159,6 +309,8 @@ def _run_function(spec: dict[str, Any], channel: socket.socket, stdout: int, std
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != spec["guard"]:
             os._exit(1)  # the guard died between fork and prctl
+        for folder in spec["groups"]:
+            write(f"{folder}/cgroup.procs", "0")
         signal.set_wakeup_fd(-1)
         for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGCHLD):
             signal.signal(signum, signal.SIG_DFL)
@@ -191,7 +343,9 @@ def _guard(spec: dict[str, Any], channel: socket.socket, stdout: int, stderr: in
     os.setsid()
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     spec["guard"] = os.getpid()
+    groups: list[str] = spec["groups"]
     wake = _wake_on_child()
+    alarm = _alarm(groups)
     failed_read, failed_write = os.pipe()
     function = os.fork()
     if function == 0:
@@ -207,21 +361,23 @@ def _guard(spec: dict[str, Any], channel: socket.socket, stdout: int, stderr: in
 
     if errno_text:
         end_descendants()
+        _remove(groups)
         tell(errno=int(errno_text))
         os._exit(0)
-    tell(pid=function)
+    tell(pid=function, guard=os.getpid())
+    freezer = _Freezer(function, channel)
 
-    def handle(line: bytes) -> float | None:
-        """Carry out a message; returns when to stop being patient."""
-        message = json.loads(line)
-        _kill_group(function, signal.SIGTERM)
-        return time.monotonic() + float(message["stop"])
+    def thaw() -> None:
+        for folder in groups:
+            set_frozen(folder, False)
+        freezer.thaw()
 
-    deadline: float | None = None
+    deadline: float | None = None  # when to stop being patient
     pending = b""
     poll = select.poll()
-    poll.register(channel, select.POLLIN)
-    poll.register(wake, select.POLLIN)
+    for source in (channel, wake, alarm):
+        if source is not None:
+            poll.register(source, select.POLLIN)
     status: tuple[int, int] | None = None
     while status is None:
         timeout = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000
@@ -230,20 +386,49 @@ def _guard(spec: dict[str, Any], channel: socket.socket, stdout: int, stderr: in
             if fd == wake:
                 _drain(wake)
                 status = _reap(function)
+            elif fd == alarm:
+                _drain(fd)
+                if _soon(lambda: any(map(_killed_at_limit, groups))):
+                    deadline = time.monotonic()
             elif data := _receive(channel):
                 *lines, pending = (pending + data).split(b"\n")
-                for line in lines:
-                    deadline = handle(line)
+                for message in map(json.loads, lines):
+                    if "stop" in message:
+                        grace = float(message["stop"])
+                        deadline = time.monotonic() + grace
+                        if grace > 0:
+                            _kill_group(function, signal.SIGTERM)
+                            thaw()
+                    elif message["freeze"]:
+                        freezer.freeze()
+                    else:
+                        freezer.thaw()
             else:  # the front is gone or wants it over now
                 deadline = time.monotonic()
         if status is None and deadline is not None and time.monotonic() >= deadline:
             _kill(function, signal.SIGKILL)
             _kill_group(function, signal.SIGKILL)
+            thaw()
             status = _wait_for(function)
+    thaw()
     end_descendants()
     code, peak_kb = status
-    tell(exit=code, peak=peak_kb)
+    out_of_memory = any(map(_killed_at_limit, groups))
+    _remove(groups)
+    tell(exit=code, peak=peak_kb, oom=out_of_memory)
     os._exit(0)
+
+
+def _soon(happened: Callable[[], bool], seconds: float = 0.2) -> bool:
+    """Whether it happens within so many seconds."""
+    until = time.monotonic() + seconds
+    while not (done := happened()) and time.monotonic() < until:
+        time.sleep(0.001)
+    return done
+
+
+def _remove(groups: Sequence[str]) -> None:
+    _soon(lambda: end_groups(groups), 5.0)
 
 
 def _receive(channel: socket.socket) -> bytes:
@@ -298,15 +483,19 @@ def keep(channel: socket.socket) -> None:
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     _ignore_terminal()
     wake = _wake_on_child()
-    guards: set[int] = set()
+    guards: dict[int, list[str]] = {}
+    lost: list[list[str]] = []  # the control groups of guards that were killed
 
     def reap() -> None:
         with contextlib.suppress(ChildProcessError):
-            while (pid := os.waitpid(-1, os.WNOHANG)[0]) != 0:
-                guards.discard(pid)
+            while (ended := os.waitpid(-1, os.WNOHANG))[0] != 0:
+                groups = guards.pop(ended[0], [])
+                if ended[1] != 0:
+                    lost.append(groups)
         for child in _children(os.getpid()):
             if child not in guards:
                 _kill(child, signal.SIGKILL)  # left behind by a guard that was killed
+        lost[:] = [folders for folders in lost if not end_groups(folders)]
 
     poll = select.poll()
     poll.register(channel, select.POLLIN)
@@ -319,22 +508,22 @@ def keep(channel: socket.socket) -> None:
                 continue
             message = _receive_start(channel)
             if message is None:
-                _after_the_front(guards, reap)
+                _after_the_front(lambda: bool(guards or lost), reap)
                 return
             spec, fds = message
             pid = os.fork()
             if pid == 0:
                 channel.close()
                 _guard(spec, socket.socket(fileno=fds[0]), fds[1], fds[2])
-            guards.add(pid)
+            guards[pid] = spec["groups"]
             for passed in fds:
                 os.close(passed)
 
 
-def _after_the_front(guards: set[int], reap: Callable[[], None], seconds: float = 10.0) -> None:
+def _after_the_front(left: Callable[[], bool], reap: Callable[[], None], seconds: float = 10.0) -> None:
     """The guards saw the front's end too and clean up; make sure that they do."""
     until = time.monotonic() + seconds
-    while guards and time.monotonic() < until:
+    while left() and time.monotonic() < until:
         reap()
         time.sleep(0.005)
     end_descendants()

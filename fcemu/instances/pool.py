@@ -3,51 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 from fcemu.clock import Clock, Timer
-from fcemu.errors import FCError, Refusal
+from fcemu.errors import FCError
 from fcemu.identifiers import instance_id
-from fcemu.instances import environment, hooks, readiness
-from fcemu.instances.identity import identity
-from fcemu.instances.port_binding import PortBinding, own_address, self_test
-from fcemu.instances.process import FunctionProcess, Keeper, Stream
-from fcemu.journal import HookCalled, InstanceChanged, InvocationStarted, Journal, LogLine, Notice
+from fcemu.instances import readiness
+from fcemu.instances.health import HealthChecks
+from fcemu.instances.launcher import Launcher, RunningInstance
+from fcemu.journal import InstanceChanged, InvocationStarted, Journal, Notice
 from fcemu.model import Account, Function
 from fcemu.scheduling.billing import BillingMeter
-from fcemu.scheduling.scheduler import Action, Assign, Refuse, Scheduler, Start, Stop
+from fcemu.scheduling.scheduler import Action, Assign, Refuse, Scheduler, Start, Stop, Terms
+from fcemu.scheduling.sessions import sessions_of
+from fcemu.trigger.affinity import SessionClaim
 
+_FREEZE_AFTER = 0.1
+"""Seconds without an invocation after which an instance is frozen: what it does right behind an answer still runs."""
 
-@dataclass(eq=False)
-class RunningInstance:
-    """An instance that accepts requests.
-
-    Attributes:
-        host, port: where the front dials it.
-        idle_connections: open connections to it that nobody uses; the gateway's.
-    """
-
-    id: str
-    function: Function
-    process: FunctionProcess
-    host: str
-    port: int
-    idle_connections: list[Any] = field(default_factory=list)
-    _memory: tuple[float, float] = (0.0, 0.0)
-
-    def memory_mb(self, now: float) -> float:
-        """Resident memory of its process tree in MB, at most a second old: many sockets of it may end together."""
-        measured, memory = self._memory
-        if now - measured > 1.0:
-            memory = readiness.memory_mb(self.process.pid)
-            self._memory = (now, memory)
-        return memory
+_DRAIN = {"drain": None, "cut": 0.0, "pin": float("inf")}
+"""Seconds that `fcemu.onReload` gives old instances; None for `fcemu.drainLimit`."""
 
 
 class Lease:
@@ -56,27 +33,38 @@ class Lease:
     Attributes:
         started: monotonic seconds; the execution timeout counts from here.
         retire: set it, and the instance is replaced when the lease ends.
+        cut: how to end the invocation without the instance, should that be stopped under it; None if it needs no help.
     """
 
-    __slots__ = ("_release", "cold_start", "instance", "retire", "started")
+    __slots__ = ("_invocation", "_pool", "cold_start", "cut", "instance", "retire", "started")
 
     def __init__(
-        self, instance: RunningInstance, cold_start: bool, started: float, release: Callable[[Lease], int]
+        self, pool: InstancePool, invocation: str, instance: RunningInstance, cold_start: bool, started: float
     ) -> None:
+        self._pool = pool
+        self._invocation = invocation
         self.instance = instance
         self.cold_start = cold_start
         self.started = started
         self.retire = False
-        self._release = release
+        self.cut: Callable[[], None] | None = None
 
     @property
-    def deadline(self) -> float:
-        """When the execution timeout is reached, in monotonic seconds."""
-        return self.started + self.instance.function.timeout
+    def deadline(self) -> float | None:
+        """When the execution timeout is reached, in monotonic seconds; None while a debugger may hold it up."""
+        return None if self.instance.debugged else self.started + self.instance.function.timeout
+
+    def tell_session(self, id: str) -> None:
+        """The function told the id of the session that this invocation began."""
+        self._pool.scheduler.tell_session(self._invocation, id)
+
+    def end_session(self) -> None:
+        """The session of this invocation is over."""
+        self._pool.scheduler.end_session(self._invocation, self._pool.clock.now())
 
     def release(self) -> int:
         """Give the slot back; returns the milliseconds billed for the invocation."""
-        return self._release(self)
+        return self._pool.release(self, self._invocation)
 
 
 class InstancePool:
@@ -85,94 +73,123 @@ class InstancePool:
     Args:
         account: what may run.
         env_file: variables of `fcemu.envFile`.
+        debug: let debuggers attach.
     """
 
-    def __init__(self, account: Account, journal: Journal, clock: Clock, env_file: Mapping[str, str]) -> None:
-        self._account = account
+    def __init__(
+        self, account: Account, journal: Journal, clock: Clock, env_file: Mapping[str, str], debug: bool = False
+    ) -> None:
+        self.clock = clock
+        self.meter = BillingMeter()
         self._settings = account.fcemu
         self._journal = journal
-        self._clock = clock
-        self._env_file = env_file
-        self._run = identity(os.getpid()) or ""
-        self._functions = {function.functionName: function for function in account.functions}
-        self.meter = BillingMeter()
-        self.scheduler = Scheduler(
-            account.quotas.instances, self._settings.idleTimeout, self._new_id, self._settings.scatter
-        )
+        self._functions: dict[str, Function] = {}
+        self.scheduler = Scheduler(account.quotas.instances, self._new_id, self._settings.scatter)
+        self._launcher = Launcher(account, journal, clock, env_file, self.meter, debug)
         for function in account.functions:
-            reserved = function.concurrencyConfig.reservedConcurrency if function.concurrencyConfig else None
-            self.scheduler.configure(function.functionName, function.instanceConcurrency, reserved)
-        self._keeper = Keeper()
-        self._processes: dict[str, FunctionProcess] = {}
+            self._configure(function)
         self._instances: dict[str, RunningInstance] = {}
+        self._checks: dict[str, HealthChecks] = {}
         self._assigned: dict[str, asyncio.Future[tuple[RunningInstance, bool]]] = {}
-        self._fixed_port: set[str] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._starting: dict[str, asyncio.Task[None]] = {}
-        self._tick: Timer | None = None
-        self._binding_test: asyncio.Task[bool | None | str] | None = None
+        self._tick: tuple[float, Timer] | None = None
+        self._freeze_timer: Timer | None = None
+        self._closing = False
 
     # ---- for the gateway
 
-    async def acquire(self, function: Function, invocation: str) -> Lease:
+    async def acquire(self, function: Function, invocation: str, session: SessionClaim | None = None) -> Lease:
         """Get a slot of the function; cancelling the wait gives it up.
 
         Raises:
-            FCError: 429 if there can be no slot, 412 if the instance did not start.
+            FCError: 429 if there can be no slot, 412 if the instance did not start, 401 if there is no such session.
         """
         future: asyncio.Future[tuple[RunningInstance, bool]] = asyncio.get_running_loop().create_future()
         self._assigned[invocation] = future
+        name = function.functionName
         try:
-            self._perform(self.scheduler.submit(invocation, function.functionName))
+            self._perform(self.scheduler.submit(invocation, name, self.clock.now(), session))
             instance, cold = await future
         except BaseException:
-            self._perform(self.scheduler.release(invocation, self._clock.now()))
+            self._perform(self.scheduler.release(invocation, self.clock.now()))
             raise
         finally:
             del self._assigned[invocation]
-        now = self._clock.now()
+        now = self.clock.now()
+        instance.process.thaw()
         self.meter.start(instance.id, now)
-        self._journal.write(InvocationStarted(self._clock.wall_now(), invocation, function.functionName, instance.id))
+        self._journal.write(InvocationStarted(self.clock.wall_now(), invocation, name, instance.id))
+        lease = Lease(self, invocation, instance, cold, now)
+        instance.leases.add(lease)
+        return lease
 
-        def release(lease: Lease) -> int:
-            now = self._clock.now()
-            billed = self.meter.end(instance.id, function.functionName, now)
-            self._perform(self.scheduler.release(invocation, now, lease.retire))
-            return billed
-
-        return Lease(instance, cold, now, release)
+    def release(self, lease: Lease, invocation: str) -> int:
+        """Take a slot back; returns the milliseconds billed for the invocation."""
+        now, instance = self.clock.now(), lease.instance
+        billed = self.meter.end(instance.id, instance.function.functionName, now)
+        instance.leases.discard(lease)
+        instance.idle_since = now
+        if not instance.leases and self._freeze_timer is None and self._freezes(instance):
+            self._freeze_timer = self.clock.call_at(now + _FREEZE_AFTER, self._freeze_idle)
+        self._perform(self.scheduler.release(invocation, now, lease.retire))
+        return billed
 
     # ---- life
 
     async def warm(self) -> list[FCError]:
-        """Start one instance of each function; returns why those that failed did."""
+        """Start what each function has at least, one instance or its minimum; returns why those that failed did."""
         errors: list[FCError] = []
         for name in self._functions:
-            for action in self.scheduler.warm(name):
+            for action in self.scheduler.warm(name, self.clock.now()):
                 assert isinstance(action, Start)
                 self._start(action, errors)
         await asyncio.gather(*self._starting.values())
         return errors
 
+    def update(self, account: Account, changed: frozenset[str], env_file: Mapping[str, str]) -> None:
+        """Take over an account. A function that has changed but for its triggers gets new instances.
+
+        What runs finishes as it began; `fcemu.onReload` says how long it may (D/04/002 FAQ).
+
+        Args:
+            changed: functions whose code, or variables, have changed.
+        """
+        self._settings = account.fcemu
+        self._launcher.env_file = env_file
+        now = self.clock.now()
+        current = {function.functionName: function for function in account.functions}
+        for name in self._functions.keys() - current.keys():
+            del self._functions[name]
+            self._perform(self.scheduler.forget(name, now))
+        for name, function in current.items():
+            before = self._functions.get(name)
+            self._configure(function)
+            if before is not None and (name in changed or not _same_but_triggers(before, function)):
+                self._perform(self.scheduler.reload(name, now, alone=self._launcher.why_alone(name) is not None))
+            if self._settings.start == "eager":
+                self._perform(self.scheduler.warm(name, now))
+
+    def forget(self) -> None:
+        """Forget sessions, bills and back-offs."""
+        self.meter.clear()
+        self.scheduler.clear(self.clock.now())
+
     async def close(self) -> None:
         """Stop every instance, patient for `stopGrace` seconds, then the keeper."""
+        self._closing = True
         for task in self._starting.values():
             task.cancel()
-        if self._binding_test is not None:
-            self._tasks.add(self._binding_test)
-        if self._tick is not None:
-            self._tick.cancel()
-        for instance in self._instances.values():
-            self._forget(instance)
-        processes = list(self._processes.values())
+        for timer in (self._tick[1] if self._tick else None, self._freeze_timer):
+            if timer is not None:
+                timer.cancel()
+        for checks in self._checks.values():
+            checks.close()
         # Who interrupts fcemu waits for the grace period, not for hooks that take longer.
-        await asyncio.gather(*(self._end(instance, self._settings.stopGrace) for instance in self._instances.values()))
-        for process in processes:
-            process.stop(self._settings.stopGrace)
-        if processes:
-            await asyncio.wait([process.exited for process in processes], timeout=self._settings.stopGrace + 10)
+        ends = (self._launcher.end(instance, self._settings.stopGrace) for instance in self._instances.values())
+        await asyncio.gather(*ends)
+        await self._launcher.close()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.to_thread(self._keeper.close)
 
     # ---- the scheduler's actions
 
@@ -195,223 +212,164 @@ class InstancePool:
 
     def _schedule_tick(self) -> None:
         due = self.scheduler.next_tick()
-        if self._tick is None and due is not None:
-            self._tick = self._clock.call_at(due, self._on_tick)
+        if due is not None and (self._tick is None or due < self._tick[0]) and not self._closing:
+            if self._tick is not None:
+                self._tick[1].cancel()
+            self._tick = (due, self.clock.call_at(due, self._on_tick))
 
     def _on_tick(self) -> None:
         self._tick = None
-        self._perform(self.scheduler.tick(self._clock.now()))
+        self._perform(self.scheduler.tick(self.clock.now()))
 
     def _start(self, action: Start, errors: list[FCError]) -> None:
+        if self._closing:
+            return
         task = asyncio.create_task(self._bring_up(self._functions[action.function], action.instance, errors))
         self._keep(task)
         self._starting[action.instance] = task
         task.add_done_callback(lambda _: self._starting.pop(action.instance, None))
+
+    async def _bring_up(self, function: Function, id: str, errors: list[FCError]) -> None:
+        self._changed(function, id, "starting")
+        try:
+            instance = await self._launcher.launch(function, id)
+        except FCError as error:
+            errors.append(error)
+            self._changed(function, id, "failed", error.message)
+            self._perform(self.scheduler.failed(id, error, self.clock.now()))
+            if self.scheduler.is_behind(function.functionName):
+                text = f"{function.functionName}: the new code does not start, the former one still serves. "
+                self._notice("error", f"{text}{error.message}\nreason: {error.reason}\nremedy: {error.remedy}")
+            self._tell_back_off(function.functionName, error)
+            return
+        except asyncio.CancelledError:
+            self._changed(function, id, "ended", "it was given up before it was ready")
+            raise
+        self._instances[id] = instance
+        self._changed(function, id, "ready", f"{instance.host}:{instance.port}")
+        instance.process.exited.add_done_callback(lambda _: self._on_exit(instance))
+        if (check := function.customRuntimeConfig.healthCheckConfig) is not None and not instance.debugged:
+            self._check(instance, check)
+        self._perform(self.scheduler.ready(id, self.clock.now()))
+        self._cap(function.functionName)
+
+    def _check(self, instance: RunningInstance, check: Any) -> None:
+        def on_change(unhealthy: FCError | None) -> None:
+            function, id = instance.function, instance.id
+            self._changed(function, id, "healthy" if unhealthy is None else "unhealthy", _reason(unhealthy))
+            self._perform(self.scheduler.health(id, unhealthy, self.clock.now()))
+
+        self._checks[instance.id] = HealthChecks(
+            check, instance.host, instance.port, self.clock, on_change, lambda: not instance.process.frozen
+        )
+
+    def _stop(self, id: str, reason: str) -> None:
+        if task := self._starting.get(id):
+            task.cancel()
+        instance = self._instances.pop(id, None)
+        if instance is not None:
+            self._changed(instance.function, id, "stopping", reason)
+            self._uncheck(id)
+            for lease in list(instance.leases):
+                if lease.cut is not None:
+                    lease.cut()
+            self._keep(asyncio.create_task(self._launcher.end(instance, patience=90)))
+
+    def _on_exit(self, instance: RunningInstance) -> None:
+        function, process = instance.function, instance.process
+        code = process.exited.result().code
+        self._uncheck(instance.id)
+        detail = f"exit code {code}"
+        if process.out_of_memory:
+            detail += f": it used more than its memorySize of {function.memorySize} MB"
+            self._notice(
+                "error",
+                f"{function.functionName}: instance {instance.id} was ended, as the cloud does, because it used more "
+                f"than its memorySize of {function.memorySize} MB; raise it, or set `fcemu: {{memoryLimit: off}}`",
+            )
+        self._changed(function, instance.id, "ended", detail)
+        if self._instances.pop(instance.id, None) is not None and not self._closing:  # nobody asked for it
+            instance.drop_connections()
+            error = readiness.exited(process, function.start_command)
+            self._perform(self.scheduler.ended(instance.id, error, self.clock.now()))
+            self._tell_back_off(function.functionName, error)
+
+    def _uncheck(self, id: str) -> None:
+        if (checks := self._checks.pop(id, None)) is not None:
+            checks.close()
+
+    def _tell_back_off(self, name: str, error: FCError) -> None:
+        """Say that, and why, the next start of a function is put off."""
+        seconds = self.scheduler.retry_at(name) - self.clock.now()
+        if seconds > 0:
+            self._notice(
+                "warning",
+                f"{name}: {self.scheduler.failures(name)} instances in a row ended before they were of use; the next "
+                f"one is tried in {seconds:.0f} s. {error.message}",
+            )
+
+    # ---- freezing (D/04/040)
+
+    def _freezes(self, instance: RunningInstance) -> bool:
+        always = instance.function.provisionConfig.alwaysAllocateCPU
+        return self._settings.freeze == "auto" and not instance.debugged and not always
+
+    def _freeze_idle(self) -> None:
+        """Freeze who has been idle for long enough; one timer serves all, so that a request costs none."""
+        self._freeze_timer = None
+        now = self.clock.now()
+        waiting = []
+        for instance in self._instances.values():
+            # One that never ran an invocation is not between two.
+            if not instance.leases and instance.idle_since and not instance.process.frozen:
+                if instance.idle_since + _FREEZE_AFTER > now:
+                    waiting.append(instance.idle_since + _FREEZE_AFTER)
+                elif self._freezes(instance):
+                    # A server that thaws finds its own timeouts passed, and would close these under the next request.
+                    instance.drop_connections()
+                    instance.process.freeze()
+        if waiting:
+            self._freeze_timer = self.clock.call_at(min(waiting), self._freeze_idle)
+
+    # ---- small things
+
+    def _configure(self, function: Function) -> None:
+        self._functions[function.functionName] = function
+        drain = _DRAIN[self._settings.onReload]
+        terms = Terms(
+            concurrency=function.instanceConcurrency,
+            idle_timeout=function.idleTimeout or self._settings.idleTimeout,
+            reserved=function.concurrencyConfig.reservedConcurrency if function.concurrencyConfig else None,
+            minimum=function.minimum,
+            drain=self._settings.drainLimit if drain is None else drain,
+        )
+        self.scheduler.configure(function.functionName, terms, sessions_of(function))
+        self._cap(function.functionName)
+
+    def _cap(self, name: str) -> None:
+        """Where this machine can run one instance of a function only, that is its limit."""
+        if (why := self._launcher.why_alone(name)) is not None:
+            self._perform(self.scheduler.cap(name, 1, why, self.clock.now()))
 
     def _keep(self, task: asyncio.Task[Any]) -> None:
         """A task that nobody keeps may vanish."""
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _bring_up(self, function: Function, id: str, errors: list[FCError]) -> None:
-        self._changed(function, id, "starting")
-        try:
-            instance, fixed = await self._launch(function, id)
-        except FCError as error:
-            errors.append(error)
-            if process := self._processes.get(id):
-                process.kill()
-            self._changed(function, id, "failed", error.message)
-            self._perform(self.scheduler.failed(id, error))
-            return
-        except asyncio.CancelledError:
-            if process := self._processes.get(id):
-                process.kill()
-            raise
-        self._instances[id] = instance
-        self._changed(function, id, "ready", f"{instance.host}:{instance.port}")
-        instance.process.exited.add_done_callback(lambda _: self._on_exit(instance))
-        self._perform(self.scheduler.ready(id, self._clock.now()))
-        if fixed and function.functionName not in self._fixed_port:
-            self._only_one(function, instance.port)
-
-    async def _launch(self, function: Function, id: str) -> tuple[RunningInstance, bool]:
-        code = Path(function.code)
-        configured = function.customRuntimeConfig.port
-        replace = await self._asks()
-        own_port = replace is None and function.functionName not in self._fixed_port
-        port = _free_port() if own_port else configured
-        argv = environment.command(function, code)
-        variables = environment.variables(
-            function,
-            code=code,
-            port=port,
-            instance_id=id,
-            account_id=self._account.accountId,
-            run=self._run,
-            env_file=self._env_file,
-            inherited=os.environ,
-        )
-
-        def on_line(stream: Stream, text: str) -> None:
-            self._journal.write(LogLine(self._clock.wall_now(), function.functionName, id, stream, text))
-
-        process = self._keeper.spawn(argv, variables, code, on_line, ask=replace is not None)
-        self._processes[id] = process
-        process.exited.add_done_callback(lambda _: self._processes.pop(id, None))
-        binding = None
-        if replace is not None:
-            with contextlib.suppress(OSError):  # it did not get that far; why is told below
-                binding = asked = PortBinding(await process.listener(), configured, own_address(), replace)
-                process.exited.add_done_callback(lambda _: asked.close())
-        try:
-            await process.started()
-        except OSError as error:
-            raise readiness.not_executed(error, argv, function.start_command) from error
-        ready = await readiness.wait_until_ready(
-            process,
-            command=function.start_command,
-            port=port,
-            configured_port=configured,
-            timeout=self._settings.startTimeout,
-            clock=self._clock,
-            warn=lambda text: self._notice("warning", f"{function.functionName}: {text}"),
-            binding=binding,
-        )
-        instance = RunningInstance(id, function, process, ready.host, ready.port)
-        if (initializer := function.instanceLifecycleConfig.initializer) is not None:
-            await self._hook(instance, "Initialize", initializer.timeout)
-        return instance, ready.fixed
-
-    async def _hook(self, instance: RunningInstance, hook: Literal["Initialize", "PreStop"], timeout: float) -> None:
-        """Call a hook; its time is billed, the call is not counted.
-
-        Raises:
-            FCError: INITIALIZATION_FAILED.
-        """
-        function, id = instance.function, instance.id
-        request_id = hooks.new_request_id()
-
-        def record(phase: Literal["Start", "End"], error: str | None = None) -> None:
-            now = self._clock.wall_now()
-            self._journal.write(HookCalled(now, function.functionName, id, hook, phase, request_id, error))
-
-        record("Start")
-        self.meter.start(id, self._clock.now())
-        method, path = ("POST", "/initialize") if hook == "Initialize" else ("GET", "/pre-stop")
-        error: str | None = None
-        try:
-            await hooks.call(
-                function,
-                instance.host,
-                instance.port,
-                method,
-                path,
-                request_id=request_id,
-                account_id=self._account.accountId,
-                timeout=timeout,
-            )
-        except hooks.HookFailed as failed:
-            error = str(failed)
-        finally:
-            self.meter.end(id, function.functionName, self._clock.now(), calls=0)
-            record("End", error)
-        if error is not None and hook == "Initialize":
-            raise FCError(
-                Refusal.INITIALIZATION_FAILED,
-                detail=error,
-                remedy="the initializer must answer POST /initialize with 2xx in time "
-                "(instanceLifecycleConfig.initializer.timeout)",
-            )
-
-    async def _end(self, instance: RunningInstance, patience: float) -> None:
-        """Let an instance say good-bye, then stop its process."""
-        pre_stop = instance.function.instanceLifecycleConfig.preStop
-        if pre_stop is not None and not instance.process.exited.done():
-            await self._hook(instance, "PreStop", min(pre_stop.timeout, patience))
-        instance.process.stop(self._settings.stopGrace)
-
-    async def _asks(self) -> bool | None:
-        """Whether instances share the configured port, by replaced sockets or not; None: each gets its own port.
-
-        Raises:
-            FCError: `fcemu.portBinding: seccomp` is wanted and does not work here.
-        """
-        if self._binding_test is None:
-            self._binding_test = asyncio.create_task(self._test_binding())
-        result = await asyncio.shield(self._binding_test)
-        if isinstance(result, str):
-            raise FCError(
-                Refusal.INTERNAL_SERVER_ERROR,
-                reason=f"fcemu.portBinding is seccomp, which does not work here: {result}",
-                remedy="use portBinding: auto or port",
-            )
-        return result
-
-    async def _test_binding(self) -> bool | None | str:
-        if self._settings.portBinding == "port":
-            return None
-        result = await self_test(self._keeper)
-        if isinstance(result, str) and self._settings.portBinding == "auto":
-            self._notice(
-                "info",
-                f"several instances cannot share a port here: {result}. Each gets a port of its own in FC_SERVER_PORT; "
-                "a function that ignores it gets one instance",
-            )
-            return None
-        return result
-
-    def _only_one(self, function: Function, port: int) -> None:
-        name = function.functionName
-        self._fixed_port.add(name)
-        reason = f"{name} always listens on port {port}, so this machine can run one instance of it"
-        self._notice(
-            "warning",
-            f"{reason}: more than {function.instanceConcurrency} at once are refused with 429. In the cloud each "
-            "instance has its own address; here let the server listen on the port in FC_SERVER_PORT "
-            f"(in the cloud that is {function.customRuntimeConfig.port} as well)",
-        )
-        self._perform(self.scheduler.cap(name, 1, reason))
-
-    def _stop(self, id: str, reason: str) -> None:
-        if task := self._starting.get(id):
-            task.cancel()
-        instance = self._instances.pop(id, None)
-        process = self._processes.get(id)
-        if instance is not None:
-            self._changed(instance.function, id, "stopping", reason)
-            self._forget(instance)
-            self._keep(asyncio.create_task(self._end(instance, patience=90)))
-        elif process is not None:
-            process.stop(self._settings.stopGrace)
-
-    def _on_exit(self, instance: RunningInstance) -> None:
-        code = instance.process.exited.result().code
-        self._changed(instance.function, instance.id, "ended", f"exit code {code}")
-        if self._instances.pop(instance.id, None) is not None:  # nobody asked for it
-            self._forget(instance)
-            self._perform(self.scheduler.ended(instance.id))
-
-    def _forget(self, instance: RunningInstance) -> None:
-        for connection in instance.idle_connections:
-            connection.abort()
-        instance.idle_connections.clear()
-
-    # ---- small things
-
     def _new_id(self) -> str:
-        return instance_id(self._clock.wall_now(), int.from_bytes(os.urandom(12)))
+        return instance_id(self.clock.wall_now(), int.from_bytes(os.urandom(12)))
 
     def _changed(self, function: Function, id: str, state: Any, detail: str = "") -> None:
-        self._journal.write(InstanceChanged(self._clock.wall_now(), function.functionName, id, state, detail))
+        self._journal.write(InstanceChanged(self.clock.wall_now(), function.functionName, id, state, detail))
 
-    def _notice(self, level: Any, text: str) -> None:
-        self._journal.write(Notice(self._clock.wall_now(), level, text))
+    def _notice(self, level: Literal["info", "warning", "error"], text: str) -> None:
+        self._journal.write(Notice(self.clock.wall_now(), level, text))
 
 
-def _free_port() -> int:
-    """A TCP port that is free on every address of this machine right now."""
-    with contextlib.closing(socket.socket()) as sock:
-        sock.bind(("0.0.0.0", 0))
-        port: int = sock.getsockname()[1]
-        return port
+def _reason(error: FCError | None) -> str:
+    return "" if error is None else error.reason
+
+
+def _same_but_triggers(one: Function, other: Function) -> bool:
+    """Whether running instances do not differ: triggers are the gateway's, and take effect at the next request."""
+    return one.model_copy(update={"triggers": []}) == other.model_copy(update={"triggers": []})

@@ -17,6 +17,7 @@ import ctypes
 import errno
 import fcntl
 import ipaddress
+import itertools
 import os
 import random
 import select
@@ -40,16 +41,15 @@ _ADDFD = struct.Struct("=QIIII")
 _PIDFD_GETFD = 438
 
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
-_second_octet = random.SystemRandom().randrange(256)
-_addresses = iter(range(1, 2**16 - 1))
+_numbers = itertools.count(random.SystemRandom().randrange(2**16))
 
 
 def own_address() -> str:
-    """A loopback address for one instance: 127.91.x.y, not used before by this front.
+    """A loopback address for one instance: 127.91.x.y, not used by the last 65533 of this front.
 
     The start is random for each front, so that the TIME_WAIT of a former one is not met again.
     """
-    number = (next(_addresses) + _second_octet * 256) % 65534 + 1
+    number = next(_numbers) % 65534 + 1
     return f"127.91.{number >> 8}.{number & 255}"
 
 
@@ -108,8 +108,8 @@ class PortBinding:
         bind, _ = SYSCALLS[os.uname().machine][1:]
         try:
             answer = self._bind(id, tid, *arguments[:3]) if number == bind else self._listen(tid, *arguments[:2])
-        except PermissionError:
-            answer = None  # a process that nobody may look into: its socket is found by looking at who listens
+        except (PermissionError, OverflowError):
+            answer = None  # a process that we may not look into, or no address at all: the kernel's to judge
         except OSError as error:
             answer = -(error.errno or errno.EINVAL)
         with contextlib.suppress(OSError):  # it died meanwhile
@@ -128,25 +128,29 @@ class PortBinding:
             return None
         host, _ = wanted
         with contextlib.closing(self._socket(id, tid, fd, raw)) as sock:
-            if sock.type != socket.SOCK_STREAM:
+            if not _is_inet_stream(sock):
                 return None
+            if sock.getsockname()[1]:
+                return 0  # bound already: a signal had interrupted the first answer
             if not host.is_unspecified:
                 mapped = getattr(host, "ipv4_mapped", None) or host
                 if not mapped.is_loopback:
                     return None  # an address of this machine: as meant
                 self.loopback = str(mapped)
                 _bind_to(sock, "127.0.0.1", 0)
-            elif sock.family == socket.AF_INET6 and sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY):
+            elif _is_ipv6_only(sock):
                 sock.bind(("::1", 0))  # its sibling on IPv4 is the one that is reached
             else:
                 self._bind_own(sock)
         return 0
 
     def _bind_own(self, sock: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            if sock.getsockname()[1] == self.port and self._is_own(sock):
-                return  # a signal had interrupted the first answer
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        """Bind to the instance's own address, a sibling to where the first one is, if the two may share it."""
+        # Nobody's TIME_WAIT is in the first one's way. What siblings may share is the function's to say, if we know it.
+        if self._replace or not self._bound:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if self._replace and self._bound:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         try:
             _bind_to(sock, self.address, self.port)
         except OSError as error:
@@ -156,14 +160,18 @@ class PortBinding:
             _bind_to(sock, self.address, 0)
             self.port = sock.getsockname()[1]
         self._bound = True
+        if self._replace:  # for siblings; set before, it would have let us share with another front's instance
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
 
     def _listen(self, tid: int, fd: int, backlog: int) -> int | None:
         if self._replace:
-            sock = self._replaced.get(_inode(tid, fd))
+            inode = _inode(tid, fd)
+            sock = self._replaced.get(inode)
             if sock is None:
                 return None
             sock.listen(backlog & 0x7FFFFFFF)
             ours = self._is_own(sock)
+            self._replaced.pop(inode).close()  # the function's alone from here on: it listens until that one closes it
         else:
             with contextlib.closing(_duplicate(tid, fd)) as duplicate:
                 ours = self._is_own(duplicate)
@@ -175,7 +183,7 @@ class PortBinding:
         return 0
 
     def _is_own(self, sock: socket.socket) -> bool:
-        if sock.family not in (socket.AF_INET, socket.AF_INET6) or sock.type != socket.SOCK_STREAM:
+        if not _is_inet_stream(sock):
             return False
         host, port = sock.getsockname()[:2]
         return bool(host.removeprefix("::ffff:") == self.address and port == self.port)
@@ -190,7 +198,6 @@ class PortBinding:
         sock = socket.socket(family, socket.SOCK_STREAM)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.setblocking(not _is_nonblocking(tid, fd))
         fcntl.ioctl(self._listener, _NOTIF_ADDFD, _ADDFD.pack(id, _ADDFD_SETFD, sock.fileno(), fd, 0))
         kept = sock.dup()
@@ -203,6 +210,16 @@ def _bind_to(sock: socket.socket, host: str, port: int) -> None:
         sock.bind((f"::ffff:{host}", port))
     else:
         sock.bind((host, port))
+
+
+def _is_inet_stream(sock: socket.socket) -> bool:
+    return sock.family in (socket.AF_INET, socket.AF_INET6) and sock.type == socket.SOCK_STREAM
+
+
+def _is_ipv6_only(sock: socket.socket) -> bool:
+    with contextlib.suppress(OSError):  # an MPTCP socket does not tell on every kernel
+        return sock.family == socket.AF_INET6 and bool(sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY))
+    return False
 
 
 def _memory(tid: int, pointer: int, length: int) -> bytes:
@@ -252,7 +269,8 @@ def _inode(tid: int, fd: int) -> str:
 
 def _is_tcp(tid: int, fd: int) -> bool:
     with contextlib.suppress(OSError):
-        return os.getxattr(f"/proc/{tid}/fd/{fd}", "system.sockprotoname").startswith(b"TCP")
+        name = os.getxattr(f"/proc/{tid}/fd/{fd}", "system.sockprotoname")
+        return name.startswith((b"TCP", b"MPTCP"))  # Go listens by the latter where there is one
     return False
 
 

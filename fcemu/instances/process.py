@@ -1,4 +1,4 @@
-"""How does the event loop see a function's process tree? Through the keeper: spawn, output, exit, stop."""
+"""How does the event loop see a function's process tree? Through the keeper: spawn, output, freeze, stop, exit."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from fcemu.instances import keeper
+from fcemu.instances.cgroups import NO_GROUPS, Groups
 
 Stream = Literal["stdout", "stderr"]
 
@@ -27,7 +28,7 @@ class Exit(NamedTuple):
     """How a function's process ended."""
 
     code: int
-    """Exit code; 128 + the signal's number if a signal ended it."""
+    """Exit code; 128 + the signal's number if a signal ended it, as 137 where the memory limit did."""
     peak_memory_mb: float
 
 
@@ -48,23 +49,28 @@ class Keeper:
         cwd: Path,
         on_line: Callable[[Stream, str], None],
         ask: bool = False,
+        groups: Groups = NO_GROUPS,
     ) -> FunctionProcess:
         """Ask for a process; whether it came to life is known from `FunctionProcess.started()`.
 
         Args:
             ask: be asked about its binds and listens; `FunctionProcess.listener()` is where the questions come.
+            groups: control groups that were made for it; it enters them before it is executed, and they end with it.
         """
         ours, theirs = socket.socketpair()
         out_read, out_write = os.pipe()
         err_read, err_write = os.pipe()
-        payload = json.dumps({"argv": list(argv), "env": dict(env), "cwd": str(cwd), "filter": ask}).encode()
+        start = {"argv": list(argv), "env": dict(env), "cwd": str(cwd), "filter": ask, "groups": groups.folders}
         try:
-            self._send(payload, [theirs.fileno(), out_write, err_write])
+            self._send(json.dumps(start).encode(), [theirs.fileno(), out_write, err_write])
+        except OSError:
+            keeper.end_groups(groups.folders)
+            raise
         finally:
             theirs.close()
             os.close(out_write)
             os.close(err_write)
-        return FunctionProcess(ours, {"stdout": out_read, "stderr": err_read}, on_line)
+        return FunctionProcess(ours, {"stdout": out_read, "stderr": err_read}, on_line, groups)
 
     def _send(self, payload: bytes, fds: list[int]) -> None:
         for attempt in (1, 2):
@@ -111,17 +117,29 @@ class FunctionProcess:
     Attributes:
         exited: done with an `Exit` when the whole tree is gone.
         pid: of the function's own process, once started.
+        guard: the process that all others of the instance descend from, once started.
         tail: its last lines of output.
+        frozen: the tree stands still, or is about to.
+        out_of_memory: the instance is ended because of its memory limit; certain when `exited` is done.
     """
 
     def __init__(
-        self, channel: socket.socket, pipes: dict[Stream, int], on_line: Callable[[Stream, str], None]
+        self,
+        channel: socket.socket,
+        pipes: dict[Stream, int],
+        on_line: Callable[[Stream, str], None],
+        groups: Groups = NO_GROUPS,
     ) -> None:
         loop = asyncio.get_running_loop()
         self.pid: int | None = None
+        self.guard: int | None = None
+        self.frozen = False
+        self.out_of_memory = False
         self.exited: asyncio.Future[Exit] = loop.create_future()
         self.tail: deque[str] = deque(maxlen=40)
         self._on_line = on_line
+        self._groups = groups
+        self._stopping = False
         self._started: asyncio.Future[None] = loop.create_future()
         self._listener: asyncio.Future[int] = loop.create_future()
         self._loop = loop
@@ -153,13 +171,39 @@ class FunctionProcess:
         return await asyncio.shield(self._listener)
 
     def stop(self, grace: float) -> None:
-        """SIGTERM to the function's group; after `grace` seconds SIGKILL to all that is left of it."""
-        with contextlib.suppress(OSError):
-            self._channel.send(json.dumps({"stop": grace}).encode() + b"\n")
+        """SIGTERM to the function's group; after `grace` seconds SIGKILL to all that is left of it. It thaws first."""
+        self._stopping = True
+        self.frozen = False
+        self._tell(stop=grace)
 
     def kill(self) -> None:
         """SIGKILL to the whole tree, now."""
         self.stop(0)
+
+    def freeze(self) -> None:
+        """Let no process of the tree run until it is thawed or stopped (D/04/040); nothing before it has started.
+
+        It does not wait until they stand still.
+        """
+        if self.pid is not None:
+            self._set_frozen(True)
+
+    def thaw(self) -> None:
+        """Let the tree go on where it was frozen."""
+        self._set_frozen(False)
+
+    def _set_frozen(self, frozen: bool) -> None:
+        if frozen == self.frozen or self._stopping:
+            return
+        self.frozen = frozen
+        if self._groups.freezer is not None:
+            keeper.set_frozen(str(self._groups.freezer), frozen)
+        else:
+            self._tell(freeze=frozen)
+
+    def _tell(self, **message: object) -> None:
+        with contextlib.suppress(OSError):
+            self._channel.send(json.dumps(message).encode() + b"\n")
 
     def _on_message(self) -> None:
         try:
@@ -172,7 +216,7 @@ class FunctionProcess:
         for line in lines:
             message = json.loads(line)
             if "pid" in message:
-                self.pid = message["pid"]
+                self.pid, self.guard = message["pid"], message["guard"]
                 if not self._started.done():
                     self._started.set_result(None)
             elif "filter" in message:
@@ -183,7 +227,8 @@ class FunctionProcess:
             else:
                 # ru_maxrss is in KB on Linux, in bytes on macOS.
                 unit = 1024 if sys.platform == "linux" else 1024 * 1024
-                self._exit = Exit(message["exit"], message["peak"] / unit)
+                self.out_of_memory = self.out_of_memory or message["oom"]
+                self._exit = Exit(137 if self.out_of_memory else message["exit"], message["peak"] / unit)
         if not data and self._exit is None:
             # A guard that says nothing at its end was killed; its function went with it.
             self._fail_start(OSError(0, "the process that watches the function was killed"))
@@ -192,7 +237,15 @@ class FunctionProcess:
             self._take_listener([], errno.ESRCH)
             self._loop.remove_reader(self._channel)
             self._channel.close()
+            self._end_groups(self._loop.time() + 10)
+
+    def _end_groups(self, until: float) -> None:
+        """A guard that was killed has left its control groups, and in them what it guarded."""
+        if keeper.end_groups(self._groups.folders) or self._loop.time() > until:
+            self._groups = NO_GROUPS
             self._finish()
+        else:
+            self._loop.call_later(0.01, self._end_groups, until)
 
     def _take_listener(self, fds: list[int], number: int) -> None:
         for fd in fds:
@@ -230,6 +283,6 @@ class FunctionProcess:
             self._finish()
 
     def _finish(self) -> None:
-        """The end is known when the guard has reported it and all output has been read."""
-        if self._exit is not None and not self._pipes and not self.exited.done():
+        """The end is known when the guard has reported it, its groups are gone and all output has been read."""
+        if self._exit is not None and not self._groups.folders and not self._pipes and not self.exited.done():
             self.exited.set_result(self._exit)

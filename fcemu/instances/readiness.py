@@ -80,17 +80,6 @@ def listeners(pid: int) -> list[Listener]:
     return sorted(set(found))
 
 
-def memory_mb(pid: int | None) -> float:
-    """Resident memory of a function's process tree, in MB; 0 if it is gone."""
-    total = 0
-    with contextlib.suppress(psutil.Error):
-        root = psutil.Process(pid)
-        for process in (root, *root.children(recursive=True)):
-            with contextlib.suppress(psutil.Error):
-                total += process.memory_info().rss
-    return total / 1024 / 1024
-
-
 async def wait_until_ready(
     process: FunctionProcess,
     *,

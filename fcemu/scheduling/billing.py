@@ -69,6 +69,10 @@ class BillingMeter:
         self._bills[function] = Bill(bill.invocations + calls, bill.milliseconds + share)
         return share
 
+    def clear(self) -> None:
+        """Begin the bills anew; what runs is billed from its start."""
+        self._bills.clear()
+
     def bill(self, function: str) -> Bill:
         """What a function has run up so far, invocations in flight excluded."""
         return self._bills.get(function, Bill())

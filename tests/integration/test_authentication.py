@@ -47,13 +47,6 @@ BASIC = {
 }
 
 
-@pytest.fixture
-async def client() -> AsyncIterator[aiohttp.ClientSession]:
-    """An HTTP client without cookies of its own."""
-    async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
-        yield session
-
-
 def token(**claims: Any) -> str:
     """A token that the JWT trigger lets in."""
     return PAIR.token({"sub": "alice", **claims}, time.time())

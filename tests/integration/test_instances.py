@@ -6,7 +6,6 @@ import asyncio
 import json
 import socket
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +16,6 @@ from fcemu.emulator import Emulator
 from fcemu.errors import StartError
 from fcemu.journal import InstanceChanged, InvocationEnded, InvocationStarted, LogLine, Notice
 from tests.conftest import Serve, function
-
-
-@pytest.fixture
-async def client() -> AsyncIterator[aiohttp.ClientSession]:
-    """An HTTP client that keeps nothing."""
-    async with aiohttp.ClientSession() as session:
-        yield session
 
 
 def listening(how: str, **props: Any) -> Any:

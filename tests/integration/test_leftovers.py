@@ -44,7 +44,12 @@ class Served:
 
     def kill_all_at_once(self) -> None:
         """SIGKILL to keeper, guard and front, so that nobody is left to clean up."""
-        for process in (self.keeper, self.guard, psutil.Process(self.process.pid)):
+        processes = (self.keeper, self.guard, psutil.Process(self.process.pid))
+        for process in processes:
+            process.suspend()  # so that none of them sees another's end
+        while any(process.status() != psutil.STATUS_STOPPED for process in processes):
+            time.sleep(0.01)
+        for process in processes:
             process.kill()
         self.process.wait()
 

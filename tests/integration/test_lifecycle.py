@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import psutil
 import pytest
 
 from fcemu import report
 from fcemu.emulator import Emulator
 from fcemu.errors import StartError
-from fcemu.journal import HookCalled, InstanceChanged, InvocationEnded, Record
+from fcemu.instances import cgroups
+from fcemu.journal import HookCalled, InstanceChanged, InvocationEnded, Notice, Record
 from fcemu.model import Function
 from tests.conftest import Serve, function
 
 BOTH = {"initializer": {"handler": "x", "timeout": 2}, "preStop": {"handler": "x", "timeout": 2}}
-
-
-@pytest.fixture
-async def client() -> AsyncIterator[aiohttp.ClientSession]:
-    """An HTTP client."""
-    async with aiohttp.ClientSession() as session:
-        yield session
 
 
 @pytest.fixture
@@ -171,11 +166,191 @@ async def test_client_that_gives_up_costs_the_instance_at_concurrency_1(
     emulator = await serve(Function.model_validate({**made.model_dump(), "customRuntimeConfig": runtime}))
     over = reached(emulator, lambda record: isinstance(record, InvocationEnded))
     asking = asyncio.create_task(client.get(f"{emulator.url}/sleep"))
+
+    def asked() -> list[dict[str, Any]]:
+        return [entry for entry in diary() if entry["path"] != "/healthz"]
+
     async with asyncio.timeout(30):
-        while not diary():
+        while not asked():
             await asyncio.sleep(0.01)
     asking.cancel()
     await asyncio.wait_for(over, 30)
     async with client.get(emulator.url) as response:
         assert response.status == 200
-    assert (diary()[0]["pid"] != diary()[-1]["pid"]) is replaced
+    assert (asked()[0]["pid"] != asked()[-1]["pid"]) is replaced
+
+
+# ---- between invocations
+
+
+async def count(client: aiohttp.ClientSession, emulator: Emulator) -> int:
+    """How far the function has counted."""
+    async with client.get(emulator.url) as response:
+        assert response.status == 200
+        return int((await response.json(content_type=None))["count"])
+
+
+def ticking(**props: Any) -> Function:
+    """A function that counts in the background, with its only instance."""
+    made: Function = function("ticking.py", concurrencyConfig={"reservedConcurrency": 1}, **props)
+    return made
+
+
+async def frozen(emulator: Emulator) -> None:
+    """Wait until the emulator's instance stands still."""
+    assert emulator._pool is not None
+    (instance,) = emulator._pool._instances.values()
+    async with asyncio.timeout(30):
+        while not instance.process.frozen:
+            await asyncio.sleep(0.01)
+
+
+async def test_background_work_stops_between_invocations(serve: Serve, client: aiohttp.ClientSession) -> None:
+    """An idle instance is frozen, so that what it does in the background stands still until the next request."""
+    emulator = await serve(ticking(), freeze="auto")
+    assert emulator._pool is not None
+    (instance,) = emulator._pool._instances.values()
+    process = psutil.Process(instance.process.pid)
+    for _ in range(2):
+        await count(client, emulator)
+        await frozen(emulator)
+        async with asyncio.timeout(30):
+            before = None
+            while before != (before := process.num_ctx_switches()):  # a running one wakes a thousand times a second
+                await asyncio.sleep(0.2)
+
+
+async def test_instance_is_not_frozen_while_a_socket_is_open(serve: Serve, client: aiohttp.ClientSession) -> None:
+    """An open WebSocket is an invocation: the instance works on, and is frozen when it has closed."""
+    emulator = await serve(function("echo.py"), freeze="auto")
+    assert emulator._pool is not None
+    (instance,) = emulator._pool._instances.values()
+    async with client.ws_connect(emulator.url) as ws:
+        await asyncio.sleep(0.5)  # longer than it takes to freeze
+        assert not instance.process.frozen
+        await ws.send_str("hello")
+        assert await ws.receive_str() == "hello"
+    await frozen(emulator)
+    async with client.ws_connect(emulator.url) as ws:
+        await ws.send_str("again")
+        assert await ws.receive_str() == "again"
+
+
+@pytest.mark.parametrize(
+    ("props", "settings"),
+    [({}, {"freeze": "off"}), ({"provisionConfig": {"alwaysAllocateCPU": True}}, {"freeze": "auto"})],
+    ids=["off", "always-allocated"],
+)
+async def test_freezing_can_be_switched_off(
+    serve: Serve, client: aiohttp.ClientSession, props: dict[str, Any], settings: dict[str, Any]
+) -> None:
+    """With freeze: off, or CPU that is always allocated, background work goes on."""
+    emulator = await serve(ticking(**props), **settings)
+    before = await count(client, emulator)
+    async with asyncio.timeout(30):
+        while await count(client, emulator) - before < 500:
+            await asyncio.sleep(0.3)  # longer than it takes to freeze
+
+
+async def test_instance_that_nobody_has_called_yet_is_not_frozen(serve: Serve) -> None:
+    """What a function still does to get going is not between two invocations."""
+    emulator = await serve(ticking(), freeze="auto")
+    assert emulator._pool is not None
+    (instance,) = emulator._pool._instances.values()
+    await asyncio.sleep(0.5)  # longer than it takes to freeze
+    assert not instance.process.frozen
+
+
+async def test_frozen_instance_says_good_bye(
+    serve: Serve, client: aiohttp.ClientSession, hooked: Callable[..., Function], diary: Callable[[], Any]
+) -> None:
+    """A frozen instance is thawed for its pre-stop hook, and ended."""
+    emulator = await serve(hooked(), freeze="auto")
+    async with client.get(emulator.url) as response:
+        assert response.status == 200
+    await frozen(emulator)
+    await emulator.stop()
+    assert paths(diary())[-1] == "GET /pre-stop"
+
+
+# ---- how many there are
+
+
+async def test_minimum_of_instances_is_there_and_is_kept(serve: Serve, client: aiohttp.ClientSession) -> None:
+    """The minimum is started before ready, is not released when idle, and is made good when one dies."""
+    emulator = await serve(function(scalingConfig={"minInstances": 2}), idleTimeout=0.1)
+    states = [record.state for record in emulator.journal.records if isinstance(record, InstanceChanged)]
+    assert states.count("ready") == 2
+    third = reached(emulator, lambda r: isinstance(r, InstanceChanged) and r.state == "ready")
+    async with client.get(f"{emulator.url}/exit") as response:
+        assert response.status == 502
+    await asyncio.wait_for(third, 30)
+    states = [record.state for record in emulator.journal.records if isinstance(record, InstanceChanged)]
+    assert (states.count("ready"), states.count("stopping")) == (3, 0)
+
+
+async def test_instance_that_dies_fails_its_own_invocations_only(serve: Serve, client: aiohttp.ClientSession) -> None:
+    """Of two instances one dies with both its sockets; the other's goes on, and the next request starts a new one."""
+    emulator = await serve(function(instanceConcurrency=2))
+    sockets = [await client.ws_connect(emulator.url) for _ in range(3)]
+    await sockets[0].send_str("exit")
+    for lost in sockets[:2]:
+        assert (await asyncio.wait_for(lost.receive(), 30)).type in (aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR)
+        assert lost.close_code == 1006
+    await sockets[2].send_str("still here")
+    assert await sockets[2].receive_str() == "still here"
+    fourth, fifth = await client.ws_connect(emulator.url), await client.ws_connect(emulator.url)
+    starts = [r for r in emulator.journal.records if isinstance(r, InstanceChanged) and r.state == "starting"]
+    assert len(starts) == 3
+    for ws in (*sockets, fourth, fifth):
+        await ws.close()
+
+
+async def test_crash_loop_backs_off_and_says_why(serve: Serve, client: aiohttp.ClientSession) -> None:
+    """A function that does not start is not started for each request for ever: the answer stays the same, the log
+    says what the back-off is about.
+    """
+    broken = function(customRuntimeConfig={"command": ["sh", "-c", "echo no module named app >&2; exit 1"]})
+    emulator = await serve(broken, start="lazy")
+    for _ in range(5):
+        async with client.get(emulator.url) as response:
+            body = json.loads(await response.text())
+        assert (response.status, body["Code"]) == (412, "CAExited")
+        assert "no module named app" in body["Message"]
+    records = list(emulator.journal.records)
+    assert sum(isinstance(r, InstanceChanged) and r.state == "failed" for r in records) == 3
+    (notice,) = [record.text for record in records if isinstance(record, Notice)]
+    assert "3 instances in a row ended before they were of use; the next one is tried in 1 s" in notice
+    assert "no module named app" in notice
+    last = [record for record in records if isinstance(record, InvocationEnded)][-1]
+    assert "3 instances in a row" in str(last.reason)
+
+
+# ---- too much memory
+
+
+@pytest.mark.parametrize("sampled", [False, True], ids=["kernel", "sampled"])
+async def test_instance_that_uses_too_much_memory_is_ended(
+    serve: Serve, client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch, sampled: bool
+) -> None:
+    """An instance beyond its memorySize is ended; its invocations fail with 502, the next request starts another."""
+    if sampled:
+        monkeypatch.setattr(cgroups, "candidates", lambda ability: [])
+    emulator = await serve(function("hungry.py", memorySize=128))
+    gone = reached(emulator, lambda r: isinstance(r, Notice) and r.level == "error")
+    async with client.get(f"{emulator.url}/eat") as response:
+        body = json.loads(await response.text())
+    assert (response.status, body["Code"]) == (502, "FunctionOOMError")
+    assert "memorySize: 128MB" in body["Message"]
+    notice = await asyncio.wait_for(gone, 30)
+    assert isinstance(notice, Notice)
+    assert "more than its memorySize of 128 MB" in notice.text
+    async with client.get(emulator.url) as response:
+        assert response.status == 200
+
+
+async def test_memory_limit_can_be_switched_off(serve: Serve, client: aiohttp.ClientSession) -> None:
+    """With memoryLimit: off an instance may use what the machine has."""
+    emulator = await serve(function("hungry.py", memorySize=128), memoryLimit="off")
+    async with client.get(f"{emulator.url}/eat") as response:
+        assert response.status == 200

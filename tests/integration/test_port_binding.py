@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import ipaddress
 import os
 import socket
 import sys
@@ -16,10 +18,13 @@ import pytest
 
 from fcemu.emulator import Emulator
 from fcemu.errors import StartError
+from fcemu.instances import port_binding
+from fcemu.instances.keeper import SYSCALLS
 from fcemu.instances.port_binding import PortBinding, own_address, self_test
 from fcemu.instances.process import FunctionProcess, Keeper
 from fcemu.journal import InvocationEnded, InvocationStarted, Notice
 from tests.conftest import Serve, function
+from tests.denied import PIDFD_GETFD
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the kernel's user notification is Linux's")
 
@@ -30,13 +35,6 @@ async def keeper() -> AsyncIterator[Keeper]:
     keeper = Keeper()
     yield keeper
     await asyncio.to_thread(keeper.close)
-
-
-@pytest.fixture
-async def client() -> AsyncIterator[aiohttp.ClientSession]:
-    """An HTTP client."""
-    async with aiohttp.ClientSession() as session:
-        yield session
 
 
 def free_port() -> int:
@@ -60,11 +58,14 @@ def used_instances(emulator: Emulator) -> set[str]:
 class Asked:
     """A Python program whose binds of one port are answered by us."""
 
-    def __init__(self, keeper: Keeper, program: str, replace: bool) -> None:
-        self.port = free_port()
+    def __init__(
+        self, keeper: Keeper, program: str, replace: bool, port: int | None = None, address: str | None = None
+    ) -> None:
+        self.port = port or free_port()
+        self.address = address or own_address()
         self.lines: asyncio.Queue[str] = asyncio.Queue()
         text = f"import socket, threading, os\nPORT = {self.port}\n{program}\nimport time\ntime.sleep(60)\n"
-        self._process: FunctionProcess = keeper.spawn(
+        self.process: FunctionProcess = keeper.spawn(
             [sys.executable, "-I", "-S", "-c", text],
             {},
             Path("/"),
@@ -75,16 +76,21 @@ class Asked:
         self.binding: PortBinding
 
     async def __aenter__(self) -> Asked:
-        self.binding = PortBinding(await self._process.listener(), self.port, own_address(), self._replace)
+        self.binding = PortBinding(await self.process.listener(), self.port, self.address, self._replace)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._process.kill()
-        await self._process.exited
+        self.process.kill()
+        await self.process.exited
         self.binding.close()
 
     async def listening(self) -> None:
+        """Wait until it listens."""
         await asyncio.wait_for(self.binding.listening, 30)
+
+    async def says(self) -> str:
+        """The next line that it prints."""
+        return await asyncio.wait_for(self.lines.get(), 30)
 
     async def accepts(self) -> bool:
         """Whether a connection to the instance's address succeeds."""
@@ -97,7 +103,10 @@ class Asked:
         return True
 
 
-@pytest.mark.parametrize("replace", [False, True], ids=["duplicate", "replace"])
+both_ways = pytest.mark.parametrize("replace", [False, True], ids=["duplicate", "replace"])
+
+
+@both_ways
 @pytest.mark.parametrize(
     "program",
     [
@@ -107,8 +116,12 @@ class Asked:
         "s = socket.socket(); s.bind(('0.0.0.0', PORT))\nif os.fork() == 0: s.listen()",
         "a = socket.socket(socket.AF_INET6); a.setsockopt(41, 26, 1); a.bind(('::', PORT))\n"
         "s = socket.socket(); s.bind(('0.0.0.0', PORT)); s.listen(); a.listen()",
+        # As Go does where the kernel has Multipath TCP.
+        "try: s = socket.socket(socket.AF_INET6, socket.SOCK_STREAM, 262)\n"
+        "except OSError: s = socket.socket(socket.AF_INET6)\n"
+        "s.setsockopt(41, 26, 0); s.bind(('::', PORT)); s.listen()",
     ],
-    ids=["ipv4", "ipv6", "thread", "child", "both-families"],
+    ids=["ipv4", "ipv6", "thread", "child", "both-families", "multipath"],
 )
 async def test_listen_is_the_moment_of_readiness(keeper: Keeper, program: str, replace: bool) -> None:
     """Whoever in the instance binds all addresses of the port is reached at the instance's own, once it listens."""
@@ -118,13 +131,13 @@ async def test_listen_is_the_moment_of_readiness(keeper: Keeper, program: str, r
         assert await asked.accepts()
 
 
-@pytest.mark.parametrize("replace", [False, True], ids=["duplicate", "replace"])
+@both_ways
 @pytest.mark.parametrize(("family", "host"), [("AF_INET", "127.0.0.1"), ("AF_INET6", "::1")])
 async def test_bind_to_loopback_is_known(keeper: Keeper, family: str, host: str, replace: bool) -> None:
     """A bind to 127.0.0.1 or ::1 succeeds for the function, is known to us, and makes nothing ready."""
     program = f"s = socket.socket(socket.{family}); s.bind(('{host}', PORT)); s.listen(); print('up', flush=True)"
     async with Asked(keeper, program, replace) as asked:
-        assert await asyncio.wait_for(asked.lines.get(), 30) == "up"
+        assert await asked.says() == "up"
         assert asked.binding.loopback == host
         assert not asked.binding.listening.done()
 
@@ -138,19 +151,137 @@ async def test_other_binds_go_on_as_if_nobody_had_asked(keeper: Keeper) -> None:
         "print(a.getsockname()[0], b.getsockname()[1] == PORT, flush=True)"
     )
     async with Asked(keeper, program, replace=False) as asked:
-        assert await asyncio.wait_for(asked.lines.get(), 30) == "127.0.0.1 True"
+        assert await asked.says() == "127.0.0.1 True"
         assert asked.binding.loopback is None
 
 
-async def test_second_bind_in_one_instance_fails_as_ever(keeper: Keeper) -> None:
+@pytest.mark.parametrize("first", ["s.listen()", "pass"], ids=["listening", "bound"])
+async def test_second_bind_in_one_instance_fails_as_ever(keeper: Keeper, first: str) -> None:
     """Two servers on one port of one instance collide, as in the cloud."""
     program = (
-        "s = socket.socket(); s.bind(('0.0.0.0', PORT)); s.listen(); t = socket.socket()\n"
-        "try: t.bind(('0.0.0.0', PORT)); t.listen(); print('both', flush=True)\n"
+        f"s = socket.socket(); s.bind(('0.0.0.0', PORT)); {first}; t = socket.socket()\n"
+        "try: t.bind(('0.0.0.0', PORT)); print('both', flush=True)\n"
         "except OSError as error: print(error.errno, flush=True)"
     )
     async with Asked(keeper, program, replace=False) as asked:
-        assert await asyncio.wait_for(asked.lines.get(), 30) == str(98)
+        assert await asked.says() == str(errno.EADDRINUSE)
+
+
+@both_ways
+async def test_server_may_close_and_start_again(keeper: Keeper, replace: bool) -> None:
+    """A server that was closed takes no connection away from the next one of its instance."""
+    program = (
+        "def serve():\n"
+        "  s = socket.socket(); s.setsockopt(1, 2, 1); s.bind(('', PORT)); s.listen(); return s\n"
+        "serve().close(); s = serve(); print('again', flush=True)\n"
+        "while True: s.accept()[0].send(b'x')"
+    )
+    async with Asked(keeper, program, replace) as asked:
+        assert await asked.says() == "again"
+        for _ in range(20):  # the kernel would share them out among all who listen
+            reader, writer = await asyncio.open_connection(asked.binding.address, asked.binding.port)
+            assert await asyncio.wait_for(reader.read(1), 10) == b"x"
+            writer.close()
+            await writer.wait_closed()
+
+
+@both_ways
+async def test_interrupted_bind_may_be_tried_again(keeper: Keeper, replace: bool) -> None:
+    """In a storm of signals, binds and listens that fail with EINTR succeed when they are called again."""
+    program = (
+        "import signal\n"
+        "interrupted = 0\n"
+        "def insist(call, *args):\n"
+        "  global interrupted\n"
+        "  while True:\n"
+        "    try: return call(*args)\n"
+        "    except InterruptedError: interrupted += 1\n"
+        "signal.signal(signal.SIGALRM, lambda *_: None)\n"
+        "for _ in range(200):\n"
+        "  with socket.socket() as s:\n"
+        "    signal.setitimer(signal.ITIMER_REAL, 0.0001, 0.0001)\n"
+        "    insist(s.bind, ('', PORT)); insist(s.listen)\n"
+        "    signal.setitimer(signal.ITIMER_REAL, 0)\n"
+        "print(interrupted, flush=True)"
+    )
+    async with Asked(keeper, program, replace) as asked:
+        assert int(await asked.says()) > 0
+
+
+async def test_bind_of_a_bound_socket_succeeds(keeper: Keeper) -> None:
+    """A bind is carried out once, whoever the socket is for: a signal may have hidden the answer to the first."""
+    program = (
+        "for family, host in ((2, '0.0.0.0'), (2, '127.0.0.1'), (10, '::')):\n"
+        "  s = socket.socket(family)\n"
+        "  if family == 10: s.setsockopt(41, 26, 1)\n"
+        "  s.bind((host, PORT)); name = s.getsockname(); s.bind((host, PORT))\n"
+        "  print(s.getsockname() == name, flush=True)\n"
+    )
+    async with Asked(keeper, program, replace=False) as asked:
+        assert [await asked.says() for _ in range(3)] == ["True"] * 3
+
+
+async def test_bind_without_us_fails(keeper: Keeper) -> None:
+    """When nobody is there to answer a bind it fails, and does not wait for ever."""
+    program = (
+        "s = socket.socket()\n"
+        "try: s.bind(('', PORT)); print('bound', flush=True)\n"
+        "except OSError as error: print(error.errno, flush=True)"
+    )
+    async with Asked(keeper, program, replace=False) as asked:
+        asked.binding.close()
+        assert await asked.says() == str(errno.ENOSYS)
+
+
+async def test_nobody_is_asked_when_nobody_is_left(keeper: Keeper) -> None:
+    """The end of an instance ends the asking: a descriptor that stays readable would keep the loop busy."""
+    async with Asked(keeper, "s = socket.socket(); s.bind(('', PORT)); s.listen()", replace=False) as asked:
+        await asked.listening()
+        asked.process.kill()
+        async with asyncio.timeout(30):
+            while asked.binding._listener != -1:
+                await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("denied", "outcome"), [(PIDFD_GETFD, "bound"), (SYSCALLS[os.uname().machine][1], str(errno.EPERM))]
+)
+async def test_function_may_have_a_filter_of_its_own(keeper: Keeper, denied: int, outcome: str) -> None:
+    """A filter that the function installs, as Chromium's sandbox does, stands beside ours, and its refusals win."""
+    program = (
+        f"import sys; sys.path[:] = {sys.path!r}\n"
+        f"from tests.denied import deny; deny({denied})\n"
+        "s = socket.socket()\n"
+        "try: s.bind(('', PORT)); s.listen(); print('bound', flush=True)\n"
+        "except OSError as error: print(error.errno, flush=True)"
+    )
+    async with Asked(keeper, program, replace=False) as asked:
+        assert await asked.says() == outcome
+        assert asked.binding.listening.done() == (outcome == "bound")
+
+
+async def test_address_that_cannot_be_read_is_the_kernels(keeper: Keeper) -> None:
+    """A bind of a pointer to nowhere is answered, with EFAULT."""
+    program = (
+        "import ctypes; libc = ctypes.CDLL(None, use_errno=True); s = socket.socket()\n"
+        "print(libc.bind(s.fileno(), ctypes.c_void_p(-1), 16), ctypes.get_errno(), flush=True)"
+    )
+    async with Asked(keeper, program, replace=False) as asked:
+        assert await asked.says() == f"-1 {errno.EFAULT}"
+
+
+async def test_process_that_we_may_not_look_into_is_the_kernels(
+    keeper: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a process's memory may not be read, as of a setuid program, its bind goes on as it was meant."""
+
+    def denied(*_: object) -> bytes:
+        raise PermissionError(errno.EACCES, "denied")
+
+    monkeypatch.setattr(port_binding, "_memory", denied)
+    program = "s = socket.socket(); s.bind(('0.0.0.0', PORT)); print(*s.getsockname(), flush=True)"
+    async with Asked(keeper, program, replace=False) as asked:
+        assert await asked.says() == f"0.0.0.0 {asked.port}"
 
 
 async def test_port_that_somebody_else_has_is_no_obstacle(keeper: Keeper) -> None:
@@ -162,6 +293,40 @@ async def test_port_that_somebody_else_has_is_no_obstacle(keeper: Keeper) -> Non
             await asked.listening()
             assert asked.binding.port != asked.port
             assert await asked.accepts()
+
+
+@both_ways
+async def test_sibling_follows_the_first_to_another_port(keeper: Keeper, replace: bool) -> None:
+    """Servers that share a port by SO_REUSEPORT share the one that the first was moved to."""
+    program = (
+        "def serve():\n"
+        "  s = socket.socket(); s.setsockopt(1, 15, 1); s.bind(('', PORT)); s.listen(); return s\n"
+        "s = serve()\n"
+        "if os.fork() == 0: s = serve(); print(*s.getsockname(), flush=True)"
+    )
+    asked = Asked(keeper, program, replace)
+    with socket.create_server(("0.0.0.0", asked.port)):
+        async with asked:
+            assert await asked.says() == f"{asked.binding.address} {asked.binding.port}"
+            assert asked.binding.port != asked.port
+
+
+@both_ways
+async def test_fronts_that_chose_one_address_do_not_share_it(keeper: Keeper, replace: bool) -> None:
+    """An instance at an address that another front's instance has already is moved to another port."""
+    program = "s = socket.socket(); s.bind(('0.0.0.0', PORT)); s.listen()"
+    async with Asked(keeper, program, replace) as first:
+        await first.listening()
+        async with Asked(keeper, program, replace, first.port, first.address) as second:
+            await second.listening()
+            assert second.binding.port != first.binding.port
+
+
+def test_addresses_do_not_run_out() -> None:
+    """However many instances there have been, there is an address for the next one."""
+    addresses = {own_address() for _ in range(70_000)}
+    assert len(addresses) == 65_534
+    assert all(ipaddress.ip_address(address) in ipaddress.ip_network("127.91.0.0/16") for address in addresses)
 
 
 async def test_instances_share_the_configured_port(serve: Serve, client: aiohttp.ClientSession) -> None:

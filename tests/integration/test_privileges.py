@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import json
 import os
 import shutil
-import struct
 import subprocess
 import sys
 import sysconfig
@@ -23,6 +21,7 @@ from fcemu.emulator import Emulator
 from fcemu.instances.port_binding import self_test
 from fcemu.instances.process import Keeper
 from fcemu.model import Account, Settings
+from tests.denied import PIDFD_GETFD, deny
 from tests.integration.test_port_binding import fixed, free_port, used_instances
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the kernel's user notification is Linux's")
@@ -35,21 +34,6 @@ AGAIN = "import subprocess, sys; subprocess.run([sys.executable, *sys.argv[1:]],
 
 
 # ---- the small program that the tests run: python -m tests.integration.test_privileges [deny]
-
-
-def deny_pidfd_getfd() -> None:
-    """Have the kernel answer EPERM to pidfd_getfd from here on, as Docker's default profile does."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    instruction = struct.Struct("=HBBI")
-    # Its number is 438 on x86_64 and on aarch64.
-    steps = [(0x20, 0, 0, 0), (0x15, 0, 1, 438), (0x06, 0, 0, 0x00050001), (0x06, 0, 0, 0x7FFF0000)]
-    code = ctypes.create_string_buffer(b"".join(instruction.pack(*step) for step in steps))
-    program = ctypes.create_string_buffer(struct.pack("@HP", len(steps), ctypes.addressof(code)))
-    for arguments in ((38, 1, 0, 0, 0), (22, 2, program, 0, 0)):  # PR_SET_NO_NEW_PRIVS; PR_SET_SECCOMP, mode filter
-        if libc.prctl(*arguments) != 0:
-            raise OSError(ctypes.get_errno(), "prctl")
-    assert libc.syscall(438, -1, 0, 0) == -1
-    assert ctypes.get_errno() == 1  # EPERM; without the filter it would be EBADF
 
 
 async def three_sockets() -> dict[str, Any]:
@@ -79,7 +63,7 @@ async def three_sockets() -> dict[str, Any]:
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["deny"]:
-        deny_pidfd_getfd()
+        deny(PIDFD_GETFD)
     print(json.dumps(asyncio.run(three_sockets())))
 
 

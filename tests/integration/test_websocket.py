@@ -861,7 +861,7 @@ def held_back(emulator: Emulator) -> int:
 async def test_client_that_stalls(serve: Serve, with_the_101: bool) -> None:
     """A function can write only so much to a client that does not read; when it reads, it gets everything."""
     size = 128 * MIB
-    emulator = await serve(function("rawsocket.py"))
+    emulator = await serve(function("rawsocket.py", memorySize=1024))
     path = "/hello" if with_the_101 else "/flood"
     # So that the first bytes fill it already: accepted connections inherit it.
     assert emulator._server is not None

@@ -377,3 +377,74 @@ def test_listen_refuses_less(listen: str) -> None:
     """`listen` refuses what lacks a host or a port."""
     with pytest.raises(ValidationError):
         Settings(listen=listen)
+
+
+HEADER = {"sessionAffinity": "HEADER_FIELD", "sessionAffinityConfig": {"affinityHeaderFieldName": "x-my-session"}}
+COOKIE = {"sessionAffinity": "GENERATED_COOKIE"}
+
+
+def test_session_affinity_means_concurrency_200() -> None:
+    """With sessions `instanceConcurrency` is 200, written or not."""
+    for more in ({}, {"instanceConcurrency": 200}):
+        assert Function.model_validate({"functionName": "f", **HEADER, **more}).instanceConcurrency == 200
+    assert Function.model_validate({"functionName": "f"}).instanceConcurrency == 1
+
+
+@pytest.mark.parametrize(
+    ("props", "said"),
+    [
+        ({**HEADER, "instanceConcurrency": 10}, "ConcurrencyLimit is invalid for session function, allowed: 200"),
+        ({"sessionAffinity": "HEADER_FIELD"}, "needs `sessionAffinityConfig: {affinityHeaderFieldName"),
+        ({"sessionAffinityConfig": {}}, "no sessions without `sessionAffinity`"),
+        ({"sessionAffinity": "STICKY"}, "HEADER_FIELD"),
+        ({**COOKIE, "sessionAffinityConfig": {"affinityHeaderFieldName": "x-abcde"}}, "belongs to HEADER_FIELD, not"),
+        ({**COOKIE, "sessionAffinityConfig": {"sseEndpointPath": "/x"}}, "belongs to MCP_SSE, not"),
+        ({"sessionAffinity": "MCP_SSE", "sessionAffinityConfig": {"sessionTTLInSeconds": 5}}, "belongs to HEADER"),
+        (
+            {**COOKIE, "sessionAffinityConfig": {"sessionTTLInSeconds": 60, "sessionIdleTimeoutInSeconds": 61}},
+            r"at most sessionTTLInSeconds \(60\)",
+        ),
+        ({**COOKIE, "instanceIsolationMode": "REQUEST_EXCLUSIVE"}, "an instance for each request"),
+        ({"instanceIsolationMode": "SESSION_EXCLUSIVE"}, "needs `sessionAffinity`"),
+        ({"instanceIsolationMode": "REQUEST_EXCLUSIVE", "instanceConcurrency": 2}, "an instance for each request"),
+        (
+            {
+                **COOKIE,
+                "instanceIsolationMode": "SESSION_EXCLUSIVE",
+                "sessionAffinityConfig": {"sessionConcurrencyPerInstance": 2},
+            },
+            "an instance has one session",
+        ),
+        *[
+            ({**HEADER, "sessionAffinityConfig": {"affinityHeaderFieldName": name}}, "5 to 40 characters")
+            for name in ("x-my", "1-session", "x-fc-session", "X-Fc-Session", "a" * 41, "x my session")
+        ],
+    ],
+)
+def test_sessions_that_cannot_be_are_refused(props: dict[str, Any], said: str) -> None:
+    """What does not go together of affinity, isolation and concurrency is refused with what to write."""
+    with pytest.raises(ValidationError, match=said):
+        Function.model_validate({"functionName": "f", **props})
+
+
+def test_exclusive_session_has_an_instance_for_itself() -> None:
+    """SESSION_EXCLUSIVE means one session in an instance."""
+    function = Function.model_validate({"functionName": "f", **COOKIE, "instanceIsolationMode": "SESSION_EXCLUSIVE"})
+    assert function.affinity is not None
+    assert function.affinity.sessionConcurrencyPerInstance == 1
+
+
+def test_idle_time_that_is_not_written_is_within_the_life() -> None:
+    """A short life of a session shortens the default idle time with it."""
+    config = {"sessionTTLInSeconds": 60}
+    function = Function.model_validate({"functionName": "f", **COOKIE, "sessionAffinityConfig": config})
+    assert function.affinity is not None
+    assert function.affinity.sessionIdleTimeoutInSeconds == 60
+
+
+def test_minimum_is_said_in_two_ways() -> None:
+    """The minimum of instances is the larger of scalingConfig's and provisionConfig's."""
+    props = {"scalingConfig": {"minInstances": 1, "horizontalScalingPolicies": []}, "provisionConfig": {"target": 2}}
+    assert Function.model_validate({"functionName": "f", **props}).minimum == 2
+    assert Function.model_validate({"functionName": "f", "provisionConfig": {"defaultTarget": 3}}).minimum == 3
+    assert Function(functionName="f").minimum == 0

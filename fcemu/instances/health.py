@@ -1,0 +1,106 @@
+"""How is an instance checked? A GET to `healthCheckConfig.httpGetUrl`, again and again (D/04/038)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import aiohttp
+
+from fcemu.clock import Clock, Timer
+from fcemu.errors import FCError, Refusal
+from fcemu.instances.process import FunctionProcess
+from fcemu.model import HealthCheckConfig
+from fcemu.scheduling.health import Health, passes
+
+_REMEDY = "answer GET {path} with 200 to 399 within {seconds} s (healthCheckConfig); initialDelaySeconds gives it time"
+
+
+async def check(config: HealthCheckConfig, host: str, port: int) -> FCError | None:
+    """Ask an instance once; returns why it does not pass, or None."""
+    timeout = aiohttp.ClientTimeout(total=config.timeoutSeconds)
+    status: object
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as client,
+            client.get(f"http://{host}:{port}{config.httpGetUrl}", allow_redirects=False) as response,
+        ):
+            if passes(response.status):
+                return None
+            status, reason = response.status, f"it answers {response.status}"
+    except TimeoutError:
+        status, reason = "timeout", f"it does not answer within {config.timeoutSeconds} s"
+    except (aiohttp.ClientError, OSError) as error:
+        status, reason = "unreachable", f"it cannot be asked: {error}"
+    return FCError(
+        Refusal.HEALTH_CHECK_FAILED,
+        status=status,
+        reason=f"health check {config.httpGetUrl}: {reason}",
+        remedy=_REMEDY.format(path=config.httpGetUrl, seconds=config.timeoutSeconds),
+    )
+
+
+async def first(config: HealthCheckConfig, host: str, port: int, clock: Clock, process: FunctionProcess) -> None:
+    """Wait the initial delay and make the first check, which decides whether the instance starts.
+
+    Raises:
+        FCError: HEALTH_CHECK_FAILED.
+    """
+    delay: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    timer = clock.call_at(clock.now() + config.initialDelaySeconds, lambda: delay.set_result(None))
+    try:
+        await asyncio.wait((delay, process.exited), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        timer.cancel()
+    if (failed := await check(config, host, port)) is not None:
+        raise failed
+
+
+class HealthChecks:
+    """The checks of one instance from its start to its end.
+
+    Args:
+        on_change: told when the instance becomes unhealthy, with the last check, or healthy again, with None.
+        awake: whether the instance can answer now; one that is frozen is not asked (INF).
+    """
+
+    def __init__(
+        self,
+        config: HealthCheckConfig,
+        host: str,
+        port: int,
+        clock: Clock,
+        on_change: Callable[[FCError | None], None],
+        awake: Callable[[], bool],
+    ) -> None:
+        self._config = config
+        self._host, self._port = host, port
+        self._clock = clock
+        self._on_change = on_change
+        self._awake = awake
+        self._health = Health(config)
+        self._task: asyncio.Task[None] | None = None
+        self._timer: Timer
+        self._schedule()
+
+    def close(self) -> None:
+        """Check no more."""
+        self._timer.cancel()
+        if self._task is not None:
+            self._task.cancel()
+
+    def _schedule(self) -> None:
+        self._timer = self._clock.call_at(self._clock.now() + self._config.periodSeconds, self._due)
+
+    def _due(self) -> None:
+        if self._awake():
+            self._task = asyncio.create_task(self._check())
+        else:
+            self._schedule()
+
+    async def _check(self) -> None:
+        failed = await check(self._config, self._host, self._port)
+        self._schedule()
+        # One that was frozen meanwhile had no chance.
+        if self._awake() and self._health.observe(failed is None):
+            self._on_change(failed)

@@ -1,0 +1,329 @@
+"""How does an instance come to exist, and how does it end?
+
+A process is started on an address of its own, its server comes up, the initializer is called, the first health check
+passes; then it is ready. At its end the pre-stop hook is called, then it is stopped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, TypeVar
+
+from fcemu.clock import Clock
+from fcemu.errors import FCError, Refusal
+from fcemu.instances import cgroups, environment, health, hooks, readiness
+from fcemu.instances.debugger import under_debugger
+from fcemu.instances.identity import identity
+from fcemu.instances.memory import MemoryWatch, memory_mb
+from fcemu.instances.port_binding import PortBinding, own_address, self_test
+from fcemu.instances.process import FunctionProcess, Keeper, Stream
+from fcemu.journal import HookCalled, Journal, LogLine, Notice
+from fcemu.model import Account, Function
+from fcemu.scheduling.billing import BillingMeter
+
+_T = TypeVar("_T")
+
+
+@dataclass(eq=False)
+class RunningInstance:
+    """An instance that accepts requests.
+
+    Attributes:
+        host, port: where the front dials it.
+        leases: of the invocations that it runs; the pool's.
+        idle_since: monotonic seconds, while it runs none.
+        debugged: a debugger may be attached: it may take all the time it wants.
+        idle_connections: open connections to it that nobody uses; the gateway's.
+    """
+
+    id: str
+    function: Function
+    process: FunctionProcess
+    host: str
+    port: int
+    debugged: bool = False
+    leases: set[Any] = field(default_factory=set)
+    idle_since: float = 0.0
+    idle_connections: list[Any] = field(default_factory=list)
+    _memory: tuple[float, float] = (0.0, 0.0)
+
+    def memory_mb(self, now: float) -> float:
+        """Resident memory of its process tree in MB, at most a second old: many sockets of it may end together."""
+        measured, memory = self._memory
+        if now - measured > 1.0:
+            memory = memory_mb(self.process.guard)
+            self._memory = (now, memory)
+        return memory
+
+    def drop_connections(self) -> None:
+        """Close what is open to it and unused."""
+        for connection in self.idle_connections:
+            connection.abort()
+        self.idle_connections.clear()
+
+
+class _Machine(NamedTuple):
+    """What instances can have on this machine.
+
+    Attributes:
+        replace: they share the configured port, by replaced sockets or not; None: each gets a port of its own.
+        why_not: why they cannot share it.
+        parents: their control groups.
+    """
+
+    replace: bool | None
+    why_not: str
+    parents: cgroups.Parents
+
+
+class Launcher:
+    """Brings instances to life and to their end. Use it from one event loop.
+
+    Args:
+        meter: where the time of hooks is billed.
+        debug: let debuggers attach.
+
+    Attributes:
+        env_file: variables of `fcemu.envFile`.
+    """
+
+    def __init__(
+        self,
+        account: Account,
+        journal: Journal,
+        clock: Clock,
+        env_file: Mapping[str, str],
+        meter: BillingMeter,
+        debug: bool = False,
+    ) -> None:
+        self.env_file = env_file
+        self._account_id = account.accountId
+        self._settings = account.fcemu
+        self._journal = journal
+        self._clock = clock
+        self._debug = debug
+        self._meter = meter
+        self._run = identity(os.getpid()) or ""
+        self._keeper = Keeper()
+        self._watch = MemoryWatch(clock)
+        self._processes: dict[str, tuple[str, FunctionProcess]] = {}
+        self._alone: dict[str, str] = {}
+        self._debug_ports: set[int] = set()
+        self._machine: asyncio.Task[_Machine] | None = None
+
+    async def launch(self, function: Function, id: str) -> RunningInstance:
+        """Start an instance and wait until it is ready. Cancelling gives it up.
+
+        Raises:
+            FCError: it did not start; its process is on the way to its end.
+        """
+        try:
+            return await self._launch(function, id)
+        except BaseException:
+            if known := self._processes.get(id):
+                known[1].kill()
+            raise
+
+    async def end(self, instance: RunningInstance, patience: float) -> None:
+        """Let an instance say good-bye for `patience` seconds at most, then stop its process."""
+        instance.drop_connections()
+        pre_stop = instance.function.instanceLifecycleConfig.preStop
+        if pre_stop is not None and not instance.process.exited.done():
+            instance.process.thaw()
+            with contextlib.suppress(FCError):
+                await self._hook(instance, "PreStop", min(pre_stop.timeout, patience))
+        instance.process.stop(self._settings.stopGrace)
+
+    async def close(self) -> None:
+        """Stop every process, patient for `stopGrace` seconds, then the keeper."""
+        processes = [process for _, process in self._processes.values()]
+        for process in processes:
+            process.stop(self._settings.stopGrace)
+        if processes:
+            await asyncio.wait([process.exited for process in processes], timeout=self._settings.stopGrace + 10)
+        if self._machine is not None:
+            await asyncio.gather(self._machine, return_exceptions=True)
+        self._watch.close()
+        await asyncio.to_thread(self._keeper.close)
+
+    def why_alone(self, function: str) -> str | None:
+        """Why this machine can run one instance of the function only; None if it can run several."""
+        return self._alone.get(function)
+
+    # ---- the steps
+
+    async def _launch(self, function: Function, id: str) -> RunningInstance:
+        name, code = function.functionName, Path(function.code)
+        configured = function.customRuntimeConfig.port
+        machine = await self._on_this_machine()
+        replace = machine.replace
+        alone = replace is None and name in self._alone
+        if alone and (former := [process.exited for owner, process in self._processes.values() if owner == name]):
+            await asyncio.wait(former)
+        port = configured if replace is not None or alone else _free_port()
+        argv = environment.command(function, code)
+        variables = environment.variables(
+            function,
+            code=code,
+            port=port,
+            instance_id=id,
+            account_id=self._account_id,
+            run=self._run,
+            env_file=self.env_file,
+            inherited=os.environ,
+        )
+
+        debugged = await under_debugger(argv, code, variables, self._debug_ports) if self._debug else None
+        if debugged is not None:
+            argv = debugged[0].argv
+            variables |= debugged[0].environment
+        elif self._debug:
+            self._notice("warning", f"{name}: no debugger is known for {argv[0]}; it runs as ever")
+
+        def on_line(stream: Stream, text: str) -> None:
+            self._journal.write(LogLine(self._clock.wall_now(), name, id, stream, text))
+
+        limit = function.memorySize if self._settings.memoryLimit == "auto" else None
+        groups = machine.parents.make(id, limit)
+        process = self._keeper.spawn(argv, variables, code, on_line, ask=replace is not None, groups=groups)
+        self._processes[id] = (name, process)
+        if debugged is not None:
+            debugger_port = debugged[1]
+            process.exited.add_done_callback(lambda _: self._debug_ports.discard(debugger_port))
+        if limit is not None and groups.memory is None:
+            self._watch.add(process, limit)
+        process.exited.add_done_callback(lambda _: self._processes.pop(id, None))
+        binding = None
+        if replace is not None:
+            with contextlib.suppress(OSError):  # it did not get that far; why is told below
+                binding = asked = PortBinding(await process.listener(), configured, own_address(), replace)
+                process.exited.add_done_callback(lambda _: asked.close())
+        try:
+            await process.started()
+        except OSError as error:
+            raise readiness.not_executed(error, argv, function.start_command) from error
+        ready = await readiness.wait_until_ready(
+            process,
+            command=function.start_command,
+            port=port,
+            configured_port=configured,
+            timeout=self._settings.startTimeout,
+            clock=self._clock,
+            # A debugger listens as well, which is no reason to warn.
+            warn=lambda text: None if debugged else self._notice("warning", f"{name}: {text}"),
+            binding=binding,
+        )
+        instance = RunningInstance(id, function, process, ready.host, ready.port, debugged=debugged is not None)
+        if (initializer := function.instanceLifecycleConfig.initializer) is not None:
+            await self._hook(instance, "Initialize", initializer.timeout)
+        if (check := function.customRuntimeConfig.healthCheckConfig) is not None and debugged is None:
+            await health.first(check, instance.host, instance.port, self._clock, process)
+        if ready.fixed and name not in self._alone:
+            why = f"{name} always listens on port {instance.port}, so this machine can run one instance of it"
+            self._alone[name] = why
+            self._notice("warning", f"{why}: {_COST_OF_ONE.format(function=function)}")
+        if debugged is not None:
+            self._notice("info", f"{name} {id}: {debugged[0].attach}")
+        return instance
+
+    async def _hook(self, instance: RunningInstance, hook: hooks.Hook, timeout: float) -> None:
+        """Call a hook; its time is billed, the call is not counted.
+
+        Raises:
+            FCError: INITIALIZATION_FAILED.
+        """
+        function, id = instance.function, instance.id
+        request_id = hooks.new_request_id()
+
+        def record(phase: Literal["Start", "End"], error: str | None = None) -> None:
+            now = self._clock.wall_now()
+            self._journal.write(HookCalled(now, function.functionName, id, hook, phase, request_id, error))
+
+        record("Start")
+        self._meter.start(id, self._clock.now())
+        error: str | None = None
+        try:
+            await hooks.call(
+                hook,
+                function,
+                instance.host,
+                instance.port,
+                request_id=request_id,
+                account_id=self._account_id,
+                timeout=timeout,
+            )
+        except hooks.HookFailed as failed:
+            error = str(failed)
+            if hook == "Initialize":
+                raise FCError(
+                    Refusal.INITIALIZATION_FAILED,
+                    detail=error,
+                    remedy="the initializer must answer POST /initialize with 2xx in time "
+                    "(instanceLifecycleConfig.initializer.timeout)",
+                ) from failed
+        finally:
+            self._meter.end(id, function.functionName, self._clock.now(), calls=0)
+            record("End", error)
+
+    async def _on_this_machine(self) -> _Machine:
+        """What instances can have here, found out once.
+
+        Raises:
+            FCError: `fcemu.portBinding: seccomp` is wanted and does not work here.
+        """
+        if self._machine is None:
+            self._machine = asyncio.create_task(self._try_out())
+        machine = await asyncio.shield(self._machine)
+        if machine.replace is None and self._settings.portBinding == "seccomp":
+            raise FCError(
+                Refusal.INTERNAL_SERVER_ERROR,
+                reason=f"fcemu.portBinding is seccomp, which does not work here: {machine.why_not}",
+                remedy="use portBinding: auto or port",
+            )
+        return machine
+
+    async def _try_out(self) -> _Machine:
+        run, settings = self._run, self._settings
+        asks = settings.portBinding != "port"
+        grouped = settings.freeze == "auto" or settings.memoryLimit == "auto"
+        binding, parents = await asyncio.gather(
+            self_test(self._keeper) if asks else _nothing("it is not wanted"),
+            cgroups.self_test(self._keeper, run) if grouped else _nothing(cgroups.Parents(run)),
+        )
+        if not isinstance(binding, str):
+            return _Machine(binding, "", parents)
+        if settings.portBinding == "auto":
+            self._notice(
+                "info",
+                f"several instances cannot share a port here: {binding}. Each gets a port of its own in "
+                "FC_SERVER_PORT; a function that ignores it gets one instance",
+            )
+        return _Machine(None, binding, parents)
+
+    def _notice(self, level: Literal["info", "warning", "error"], text: str) -> None:
+        self._journal.write(Notice(self._clock.wall_now(), level, text))
+
+
+_COST_OF_ONE = (
+    "more than {function.instanceConcurrency} at once are refused with 429. In the cloud each instance has its own "
+    "address; here let the server listen on the port in FC_SERVER_PORT (in the cloud that is "
+    "{function.customRuntimeConfig.port} as well)"
+)
+
+
+async def _nothing(value: _T) -> _T:
+    return value
+
+
+def _free_port() -> int:
+    """A TCP port that is free on every address of this machine right now."""
+    with contextlib.closing(socket.socket()) as sock:
+        sock.bind(("0.0.0.0", 0))
+        port: int = sock.getsockname()[1]
+        return port

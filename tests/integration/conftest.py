@@ -1,0 +1,64 @@
+"""What integration tests share: a client, and `fcemu serve` as a process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import yaml
+
+from tests.conftest import FUNCTIONS
+from tests.served import Fcemu, Served
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[aiohttp.ClientSession]:
+    """An HTTP client that keeps no cookies."""
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
+        yield session
+
+
+@pytest.fixture
+async def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Served]:
+    """Start `fcemu serve` on a function of tests/functions and wait for its ready file."""
+    # A front that was killed leaves its note for `fcemu prune`.
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def start(script: str = "echo.py", *options: str, **props: Any) -> Fcemu:
+            pids, ready = tmp_path / "pids", tmp_path / "ready.json"
+            trigger = {"triggerName": "http", "triggerConfig": {"methods": ["GET", "POST"], "authType": "anonymous"}}
+            config = {
+                "functionName": "fn",
+                "code": str(FUNCTIONS),
+                "timeout": 60,
+                "instanceConcurrency": 10,
+                "customRuntimeConfig": {"command": [sys.executable, script]},
+                "environmentVariables": {"PIDS": str(pids)},
+                "triggers": [trigger],
+                **props,
+                "fcemu": {"stopGrace": 0.2, **props.get("fcemu", {})},
+            }
+            file = tmp_path / "trigger.yaml"
+            file.write_text(yaml.safe_dump(config))
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "fcemu", "serve", str(file), "--port", "0", "--ready-file", str(ready), *options,
+                stdout=asyncio.subprocess.PIPE,
+            )  # fmt: skip
+            fcemu = Fcemu(process, pids)
+            stack.push_async_callback(fcemu.end)
+            async with asyncio.timeout(30):
+                while not ready.exists():
+                    assert process.returncode is None, await fcemu.output()
+                    await asyncio.sleep(0.005)
+            fcemu.facts = json.loads(ready.read_text())
+            return fcemu
+
+        yield start
