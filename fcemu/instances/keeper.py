@@ -260,7 +260,7 @@ class _Freezer:
     def __init__(self, function: int, channel: socket.socket) -> None:
         self._function = function
         self._channel = channel
-        self._stopped: set[tuple[int, str]] = set()
+        self._stopped: dict[int, str] = {}  # pid and start, parents first
 
     def freeze(self, seconds: float = 0.1) -> None:
         """Stop everybody. Looking takes time, in which others fork and end: look until all is calm, three times.
@@ -282,7 +282,7 @@ class _Freezer:
                 # What the function has stopped itself must stay so when we thaw.
                 if state is not None and state[0] not in "TtZX":
                     calm = 0
-                    self._stopped.add((pid, state[1]))
+                    self._stopped[pid] = state[1]
                     _kill(pid, signal.SIGSTOP)
             if select.select([self._channel], [], [], 0.0005)[0]:
                 return
@@ -292,7 +292,7 @@ class _Freezer:
         if not _LINUX:
             _kill_group(self._function, signal.SIGCONT)
             return
-        for pid, start in self._stopped:
+        for pid, start in self._stopped.items():
             state = _state(pid)
             if state is not None and state[1] == start:
                 _kill(pid, signal.SIGCONT)
@@ -394,9 +394,9 @@ def _guard(spec: dict[str, Any], channel: socket.socket, stdout: int, stderr: in
                 *lines, pending = (pending + data).split(b"\n")
                 for message in map(json.loads, lines):
                     if "stop" in message:
-                        grace = float(message["stop"])
+                        grace, told = float(message["stop"]), deadline is not None
                         deadline = time.monotonic() + grace
-                        if grace > 0:
+                        if grace > 0 and not told:  # a second SIGTERM would pass for impatience
                             _kill_group(function, signal.SIGTERM)
                             thaw()
                     elif message["freeze"]:

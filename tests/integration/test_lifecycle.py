@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from fcemu import report
 from fcemu.emulator import Emulator
 from fcemu.errors import StartError
 from fcemu.instances import cgroups
-from fcemu.journal import HookCalled, InstanceChanged, InvocationEnded, Notice, Record
+from fcemu.journal import HookCalled, InstanceChanged, InvocationEnded, LogLine, Notice, Record
 from fcemu.model import Function
 from tests.conftest import Serve, function
 
@@ -150,6 +151,22 @@ async def test_pre_stop_is_called_when_the_emulator_stops(
     emulator = await serve(hooked())
     await emulator.stop()
     assert paths(diary()) == ["POST /initialize", "GET /pre-stop"]
+
+
+PATIENT = """
+import os, signal, socket, time
+signal.signal(signal.SIGTERM, lambda *_: print("told to stop", flush=True))
+server = socket.create_server(("0.0.0.0", int(os.environ["FC_SERVER_PORT"])))
+while True:
+    time.sleep(1)
+"""
+
+
+async def test_function_is_told_to_stop_once(serve: Serve) -> None:
+    """A clean stop sends one SIGTERM: to a server that is shutting down a second one would mean at once."""
+    emulator = await serve(function(customRuntimeConfig={"command": [sys.executable, "-c", PATIENT]}), stopGrace=0.5)
+    await emulator.stop()
+    assert [r.text for r in emulator.journal.records if isinstance(r, LogLine)] == ["told to stop"]
 
 
 HEALTH = {"httpGetUrl": "/healthz"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import sys
 import textwrap
 import uuid
@@ -35,9 +36,8 @@ if os.fork() == 0:
 {textwrap.indent(GREEDY, "    ")}
     os._exit(0)
 os.wait()
+signal.pause()
 """
-PATIENT = IN_CHILD + "signal.pause()"
-HASTY = IN_CHILD + "os._exit(5)"
 MODEST = """
 block = bytearray(b"x") * (2**20 * 32)
 print("modest", flush=True)
@@ -142,7 +142,7 @@ async def sampled() -> AsyncIterator[Limited]:
     await limited.close()
 
 
-@pytest.mark.parametrize("program", [GREEDY, PATIENT, HASTY], ids=["main", "child", "child of one that gives up"])
+@pytest.mark.parametrize("program", [GREEDY, IN_CHILD], ids=["main", "child"])
 async def test_function_beyond_its_limit_is_ended(limited: Limited, program: str) -> None:
     """Whether the function's own process or a child takes too much, the whole instance ends, and it is known why."""
     process = await limited.run(program)
@@ -150,6 +150,16 @@ async def test_function_beyond_its_limit_is_ended(limited: Limited, program: str
     assert process.out_of_memory
     assert ended.code == 137
     assert not any(map(os.path.exists, limited.groups.folders))
+
+
+async def test_function_that_gives_up_when_its_child_is_killed_ends_with_137() -> None:
+    """Whatever code the function's own process ends with in that moment, the limit's is reported."""
+    front, guard = socket.socketpair()
+    process = FunctionProcess(front, {}, lambda *_: None)
+    guard.sendall(b'{"exit": 5, "peak": 1024, "oom": true}\n')
+    assert (await process.exited).code == 137
+    assert process.out_of_memory
+    guard.close()
 
 
 async def test_function_below_its_limit_is_left_alone(limited: Limited) -> None:
