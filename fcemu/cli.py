@@ -1,4 +1,6 @@
-"""What can be said on the command line? `serve`, `check`, `schema`; `sign`, `token`, `explain`; `ps`, `prune`.
+"""What can be said on the command line?
+
+`serve`, `exec`, `smoke`; `check`, `schema`; `sign`, `token`, `explain`; `ps`, `prune`.
 
 Heavy modules are imported inside the commands that need them, so that `--help` answers at once.
 """
@@ -6,6 +8,7 @@ Heavy modules are imported inside the commands that need them, so that `--help` 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import secrets
@@ -20,14 +23,30 @@ from fcemu import __version__
 from fcemu.errors import ConfigError, FcemuError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from fcemu.config import Configuration
     from fcemu.model import AccessKey, Account, OnReload
+    from fcemu.serving import Printer
     from fcemu.tokens import KeyPair
     from fcemu.trigger.signature import Scheme
 
 _FILE = click.argument("file", type=click.Path(path_type=Path), default=Path("trigger.yaml"))
+_LAZY = click.option("--lazy", is_flag=True, help="Start instances at the first request, as the cloud does.")
+_SCATTER = click.option(
+    "--scatter", is_flag=True, help="Send consecutive connections to different instances, on purpose."
+)
+_LOG_FORMAT = click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True)
+_LOG = click.option(
+    "--log", metavar="FILE", help="Write what happens, and what the functions print, there; `-` is stderr."
+)
+_LOOP = click.option(
+    "--loop",
+    type=click.Choice(["auto", "uvloop", "asyncio"]),
+    default="auto",
+    show_default=True,
+    help="Event loop; auto takes uvloop where it is installed.",
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -51,8 +70,8 @@ def main() -> NoReturn:
 @click.option("--example", is_flag=True, help="Serve the echo function that comes with fcemu instead of FILE.")
 @click.option("--host", help="Address to listen on, instead of that in `fcemu.listen`.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 takes any free one.")
-@click.option("--lazy", is_flag=True, help="Start instances at the first request, as the cloud does.")
-@click.option("--scatter", is_flag=True, help="Send consecutive connections to different instances, on purpose.")
+@_LAZY
+@_SCATTER
 @click.option("--reload", is_flag=True, help="Follow changes of FILE and of the functions' code.")
 @click.option(
     "--on-reload",
@@ -60,15 +79,10 @@ def main() -> NoReturn:
     help="What becomes of open sockets when new code is ready, instead of `fcemu.onReload`.",
 )
 @click.option("--debug", is_flag=True, help="Start functions so that a debugger can attach; nothing times out.")
+@click.option("--admin", metavar="HOST:PORT", help="Open the control plane there; port 0 takes any free one.")
 @click.option("--ready-file", type=click.Path(path_type=Path), help="Write the addresses as JSON once ready.")
-@click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True)
-@click.option(
-    "--loop",
-    type=click.Choice(["auto", "uvloop", "asyncio"]),
-    default="auto",
-    show_default=True,
-    help="Event loop; auto takes uvloop where it is installed.",
-)
+@_LOG_FORMAT
+@_LOOP
 def serve(
     file: Path,
     example: bool,
@@ -79,6 +93,7 @@ def serve(
     reload: bool,
     on_reload: OnReload | None,
     debug: bool,
+    admin: str | None,
     ready_file: Path | None,
     log_format: str,
     loop: str,
@@ -89,24 +104,15 @@ def serve(
     """
     if example and reload:
         raise click.UsageError("--reload follows FILE; the example has none of its own")
-    from fcemu import credentials, serving
+    from fcemu import serving
 
     # Made once: what a client was told holds for the whole run, however often the file changes.
-    key = credentials.from_environment(os.environ) or credentials.made(secrets.token_hex(24))
-    was_made = credentials.from_environment(os.environ) is None
+    key, was_made = _key_of_run()
 
     def load() -> Account:
         account = _example_account() if example else _load(file).account
-        current_host, _, current_port = account.fcemu.listen.rpartition(":")
-        update = {
-            "listen": f"{host or current_host}:{current_port if port is None else port}",
-            "start": "lazy" if lazy else account.fcemu.start,
-            "scatter": scatter or account.fcemu.scatter,
-            "onReload": on_reload or account.fcemu.onReload,
-        }
-        account = account.model_copy(update={"fcemu": account.fcemu.model_copy(update=update)})
-        needs_key = not account.accessKeys and credentials.wanted(account)
-        return account.model_copy(update={"accessKeys": [key]}) if needs_key else account
+        account = _with_options(account, host=host, port=port, lazy=lazy, scatter=scatter, on_reload=on_reload)
+        return _with_key(account, key)
 
     account = load()
     run = serving.Run(
@@ -115,10 +121,64 @@ def serve(
         ready_file=ready_file,
         log_format=log_format,
         debug=debug,
+        admin=admin,
         reload=load if reload else None,
     )
     with asyncio.Runner(loop_factory=_loop_factory(loop)) as runner:
         runner.run(serving.serve(account, run))
+
+
+class _WithCommand(click.Command):
+    """Takes what follows `--` as the command line of another program."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        mark = args.index("--") if "--" in args else len(args)
+        ctx.meta["command"] = args[mark + 1 :]
+        rest = super().parse_args(ctx, args[:mark])
+        if not ctx.meta["command"] and not ctx.resilient_parsing:
+            raise click.UsageError(f"write the command behind `--`: {ctx.command_path} trigger.yaml -- npm test")
+        return rest
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        return [*super().collect_usage_pieces(ctx), "-- COMMAND [ARGUMENT]..."]
+
+
+@cli.command("exec", cls=_WithCommand)
+@_FILE
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port of the front; any free one by default.")
+@_LAZY
+@_SCATTER
+@_LOG
+@_LOG_FORMAT
+@_LOOP
+@click.pass_context
+def exec_(
+    context: click.Context,
+    file: Path,
+    port: int,
+    lazy: bool,
+    scatter: bool,
+    log: str | None,
+    log_format: str,
+    loop: str,
+) -> None:
+    """Serve the functions of FILE (default: trigger.yaml) while COMMAND runs, and exit as it does.
+
+    COMMAND starts when requests will succeed, and finds the addresses in FCEMU_URL and FCEMU_WS_URL; of each function
+    in FCEMU_URL_NAME and FCEMU_WS_URL_NAME (upper case, `_` for `-`). Its input and output are untouched; should it
+    fail, the end of fcemu's log follows on stderr.
+    """
+    from fcemu.command import Command
+    from fcemu.executing import execute
+
+    account = _with_key(_with_options(_load(file).account, port=port, lazy=lazy, scatter=scatter), _key_of_run()[0])
+    with (
+        contextlib.closing(Command(context.meta["command"])) as command,  # first: it forks
+        _printer(log, log_format) as printer,
+        asyncio.Runner(loop_factory=_loop_factory(loop)) as runner,
+    ):
+        code = runner.run(execute(account, command, str(file.resolve()), printer))
+    sys.exit(code)
 
 
 @cli.command()
@@ -322,6 +382,57 @@ def _example_account() -> Account:
     runtime = function.customRuntimeConfig.model_copy(update={"command": [sys.executable, "server.py"]})
     function = function.model_copy(update={"customRuntimeConfig": runtime})
     return account.model_copy(update={"functions": [function]})
+
+
+def _with_options(
+    account: Account,
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    lazy: bool = False,
+    scatter: bool = False,
+    on_reload: OnReload | None = None,
+) -> Account:
+    """The account with what the command line says otherwise."""
+    current_host, _, current_port = account.fcemu.listen.rpartition(":")
+    update = {
+        "listen": f"{host or current_host}:{current_port if port is None else port}",
+        "start": "lazy" if lazy else account.fcemu.start,
+        "scatter": scatter or account.fcemu.scatter,
+        "onReload": on_reload or account.fcemu.onReload,
+    }
+    return account.model_copy(update={"fcemu": account.fcemu.model_copy(update=update)})
+
+
+def _key_of_run() -> tuple[AccessKey, bool]:
+    """The key pair of a configuration that names none: the environment's, or one that is made; and whether it was."""
+    from fcemu import credentials
+
+    known = credentials.from_environment(os.environ)
+    return known or credentials.made(secrets.token_hex(24)), known is None
+
+
+def _with_key(account: Account, key: AccessKey) -> Account:
+    """The account with a key pair, if somebody asks for signatures and it has none."""
+    from fcemu import credentials
+
+    needs_key = not account.accessKeys and credentials.wanted(account)
+    return account.model_copy(update={"accessKeys": [key]}) if needs_key else account
+
+
+@contextlib.contextmanager
+def _printer(log: str | None, log_format: str = "text") -> Iterator[Printer | None]:
+    """What writes the log; nothing if nobody wants it."""
+    from fcemu.serving import Printer
+
+    with contextlib.ExitStack() as stack:
+        try:
+            stream = None if log is None else sys.stderr
+            if log not in (None, "-"):
+                stream = stack.enter_context(open(log, "w", encoding="utf-8", errors="backslashreplace"))
+        except OSError as error:
+            raise FcemuError(f"the log cannot be written: {error}") from error
+        yield Printer(log_format, stream) if stream is not None else None
 
 
 def _loop_factory(loop: str) -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -34,6 +34,16 @@ class Clock(Protocol):
         ...
 
 
+async def until(clock: Clock, when: float) -> None:
+    """Wait until a clock's `now()` has reached `when`."""
+    due: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    timer = clock.call_at(when, lambda: None if due.done() else due.set_result(None))
+    try:
+        await due
+    finally:
+        timer.cancel()
+
+
 class SystemClock:
     """The machine's clocks; timers run on the running event loop."""
 
@@ -105,19 +115,19 @@ class ManualClock:
         Args:
             seconds: by how much; not negative.
         """
-        target = self.now() + seconds
+        target, ahead = self.now() + seconds, self.ahead + seconds
         while (due := self._next()) is not None and due.when <= target:
-            self._forward(due.when)
+            self._put(max(self.ahead, due.when - time.monotonic()))
             due.fire()
             for _ in range(_SETTLE):
                 await asyncio.sleep(0)
-        self._forward(target)
+        self._put(max(self.ahead, ahead))
 
     def _next(self) -> ManualTimer | None:
         return min((t for t in self._timers if t.pending), key=lambda timer: timer.when, default=None)
 
-    def _forward(self, to: float) -> None:
-        self.ahead += max(0.0, to - self.now())
+    def _put(self, ahead: float) -> None:
+        self.ahead = ahead
         self._timers = [timer for timer in self._timers if timer.pending]
         for timer in self._timers:
             self._arm(timer)

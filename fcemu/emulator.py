@@ -11,8 +11,9 @@ from types import TracebackType
 
 from fcemu.clock import Clock, SystemClock, Timer
 from fcemu.errors import FCError, StartError
+from fcemu.faults import Faults
 from fcemu.gateway.gateway import Gateway
-from fcemu.instances.pool import InstancePool
+from fcemu.instances.pool import InstancePool, InstanceState
 from fcemu.journal import Journal
 from fcemu.model import Account
 from fcemu.scheduling.billing import Bill
@@ -30,6 +31,7 @@ class Emulator:
 
     Attributes:
         account, env_file: what is served now, and the variables of every function.
+        faults: what goes wrong on purpose; rules can be added and removed at any time.
         host, port: where it listens, once started.
     """
 
@@ -49,6 +51,7 @@ class Emulator:
         self.port = 0
         self.env_file = env_file or {}
         self._debug = debug
+        self.faults = Faults(account.fcemu.faults, account.fcemu.faultSeed)
         self._update: Timer | None = None
         self._server: asyncio.Server | None = None
         self._pool: InstancePool | None = None
@@ -61,15 +64,12 @@ class Emulator:
             StartError: the address is taken, or a function does not start; its last output is in the text.
         """
         raise_descriptor_limit()
-        sock = _listen(self.account.fcemu.listen)
+        sock = listening(self.account.fcemu.listen)
         self.host, self.port = sock.getsockname()[:2]
-        self._pool = InstancePool(self.account, self.journal, self.clock, self.env_file, self._debug)
-        self._gateway = Gateway(self.account, self._pool, self.journal, self.clock)
+        self._pool = InstancePool(self.account, self.journal, self.clock, self.env_file, self.faults, self._debug)
+        self._gateway = Gateway(self.account, self._pool, self.journal, self.clock, self.faults)
         try:
-            if self.account.fcemu.start == "eager":
-                errors = await self._pool.warm()
-                if errors:
-                    raise StartError("\n\n".join(_explain(error) for error in errors))
+            await self._warm(self._pool)
             # Only now: whoever can connect can also be served.
             self._server = await asyncio.get_running_loop().create_server(
                 self._gateway.connection, sock=sock, backlog=4096
@@ -93,6 +93,8 @@ class Emulator:
         if self._pool is None or self._gateway is None:
             raise RuntimeError("the emulator does not run")
         pool, gateway = self._pool, self._gateway
+        if (account.fcemu.faults, account.fcemu.faultSeed) != (self.account.fcemu.faults, self.account.fcemu.faultSeed):
+            self.faults.replace(account.fcemu.faults, account.fcemu.faultSeed)
         self.account = account
         changed = frozenset(changed)
         if env_file is not None and dict(env_file) != dict(self.env_file):
@@ -111,12 +113,22 @@ class Emulator:
     async def reset(self) -> None:
         """Begin anew, as tests do between each other: what is open is cut, sessions, records and bills are forgotten.
 
-        Instances live on, warm.
+        Instances live on, warm. A function that has none any more gets one, unless `fcemu.start` is lazy.
+
+        Raises:
+            StartError: that one does not start.
         """
         if self._pool is not None and self._gateway is not None:
             await self._gateway.cut_open()
             self._pool.forget()
+        self.faults.replace(self.account.fcemu.faults, self.account.fcemu.faultSeed)
+        if self._pool is not None:
+            await self._warm(self._pool)
         self.journal.records.clear()
+
+    async def _warm(self, pool: InstancePool) -> None:
+        if self.account.fcemu.start == "eager" and (errors := await pool.warm()):
+            raise StartError("\n\n".join(_explain(error) for error in errors))
 
     async def stop(self) -> None:
         """Take no more connections, stop the functions within their grace period, cut what is left."""
@@ -134,6 +146,10 @@ class Emulator:
     def bill(self, function: str) -> Bill:
         """What a function has run up so far, or had when the emulator was stopped."""
         return self._pool.meter.bill(function) if self._pool is not None else Bill()
+
+    def instances(self) -> list[InstanceState]:
+        """Every instance that accepts requests, oldest first."""
+        return self._pool.instances() if self._pool is not None else []
 
     @property
     def url(self) -> str:
@@ -163,7 +179,12 @@ def raise_descriptor_limit() -> int:
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
-def _listen(listen: str) -> socket.socket:
+def listening(listen: str) -> socket.socket:
+    """A socket that listens on host:port.
+
+    Raises:
+        StartError: the address is taken, or none of this machine.
+    """
     host, _, port = listen.rpartition(":")
     host = host.strip("[]")
     try:

@@ -159,6 +159,8 @@ class Refusal(Enum):
         UNHANDLED,
         billed=True,
     )
+    # The code table; the text is one of the documented ones. The emulator gives it on purpose only (faults).
+    SYSTEM_THROTTLED = Row(503, "ResourceThrottled", "Reserve resource exceeded limit")
     SHUTTING_DOWN = Row(503, "ServiceUnavailable", "the emulator is stopping")
 
 

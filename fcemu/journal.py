@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-ClosedBy = Literal["client", "function", "timeout", "reload", "shutdown", "error"]
+ClosedBy = Literal["client", "function", "timeout", "reload", "fault", "shutdown", "error"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,19 @@ class InstanceChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class FaultFired:
+    """Something went wrong on purpose."""
+
+    wall_time: float
+    rule: str
+    action: str
+    function: str
+    request_id: str | None
+    """None where it happened to the start of an instance."""
+    instance_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class LogLine:
     """One line that a function's process wrote."""
 
@@ -97,7 +110,7 @@ class Notice:
     text: str
 
 
-Record = InvocationStarted | InvocationEnded | HookCalled | InstanceChanged | LogLine | Notice
+Record = InvocationStarted | InvocationEnded | HookCalled | InstanceChanged | FaultFired | LogLine | Notice
 
 
 class Journal:

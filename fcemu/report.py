@@ -7,7 +7,16 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 
-from fcemu.journal import HookCalled, InstanceChanged, InvocationEnded, InvocationStarted, LogLine, Notice, Record
+from fcemu.journal import (
+    FaultFired,
+    HookCalled,
+    InstanceChanged,
+    InvocationEnded,
+    InvocationStarted,
+    LogLine,
+    Notice,
+    Record,
+)
 from fcemu.model import Account, Function
 from fcemu.scheduling.billing import Bill
 
@@ -35,6 +44,9 @@ def as_text(record: Record) -> list[str]:
         case InstanceChanged():
             detail = f": {record.detail}" if record.detail else ""
             return [f"{at} {record.function} {_short(record.instance_id)} instance {record.state}{detail}"]
+        case FaultFired():
+            what = record.request_id or _short(record.instance_id or "")
+            return [f"{at} {record.function} {what} fault {record.rule}: {record.action}"]
         case Notice():
             return [f"{at} {record.level}: {record.text}"]
 

@@ -1,4 +1,7 @@
-"""How does a run of `fcemu serve` go? Start, print what happens, stop at a signal, leave a bill."""
+"""How does a run of `fcemu serve` go? Start, print what happens, stop at a signal, leave a bill.
+
+What every command that serves does is in `running`; `fcemu serve` adds the announcement and the reload.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,15 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from dotenv import dotenv_values
 
 from fcemu import leftovers, report
+from fcemu.clock import ManualClock, SystemClock
 from fcemu.emulator import Emulator
 from fcemu.errors import FcemuError
 from fcemu.journal import InvocationEnded, Notice, Record
@@ -22,7 +27,12 @@ from fcemu.model import AccessKey, Account
 from fcemu.refusals import Refusals, folder
 
 
-def _env_file(account: Account) -> dict[str, str]:
+def env_file(account: Account) -> dict[str, str]:
+    """The variables that `fcemu.envFile` gives to every function.
+
+    Raises:
+        FcemuError: the file is not there.
+    """
     path = account.fcemu.envFile
     if path is None:
         return {}
@@ -32,11 +42,12 @@ def _env_file(account: Account) -> dict[str, str]:
 
 
 class Printer:
-    """Writes records to stdout; a reader that went away ends the printing, not the serving."""
+    """Writes records to a stream; a reader that went away ends the printing, not the serving."""
 
-    def __init__(self, log_format: str) -> None:
+    def __init__(self, log_format: str, stream: TextIO) -> None:
         self._as_lines = report.as_text if log_format == "text" else lambda record: [report.as_json(record)]
         self.text = log_format == "text"
+        self._stream = stream
         self._open = True
 
     def record(self, record: Record) -> None:
@@ -48,12 +59,12 @@ class Printer:
         if not self._open:
             return
         try:
-            sys.stdout.write("\n".join([*lines, ""]))
-            sys.stdout.flush()
+            self._stream.write("\n".join([*lines, ""]))
+            self._stream.flush()
         except OSError:
             self._open = False
             # What is still buffered must not raise when the interpreter ends.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
 
 
 @dataclass(frozen=True)
@@ -66,6 +77,7 @@ class Run:
         ready_file: where to write the addresses once requests will succeed.
         log_format: text or json.
         debug: let debuggers attach.
+        admin: where the control plane listens, host:port; None for no control plane.
         reload: reads the account anew when its files have changed; None if they are not to be followed.
     """
 
@@ -74,7 +86,64 @@ class Run:
     ready_file: Path | None = None
     log_format: str = "text"
     debug: bool = False
+    admin: str | None = None
     reload: Callable[[], Account] | None = None
+
+
+@contextlib.asynccontextmanager
+async def running(emulator: Emulator, config: str, printer: Printer | None, stop: asyncio.Event) -> AsyncIterator[bool]:
+    """Run an emulator, known to `fcemu ps` and `fcemu explain`; yields whether it is ready, and stops it at the end.
+
+    Args:
+        config: where its account is from.
+        printer: prints what happens, and at the end what the cloud would have billed.
+        stop: once it is set, an emulator that is not ready yet will not be: then this yields False.
+
+    Raises:
+        FcemuError: it could not be started.
+    """
+    refused = 0
+    noted: Path | None = None
+
+    def count(record: Record) -> None:
+        nonlocal refused
+        if isinstance(record, InvocationEnded) and record.instance_id is None:
+            refused += 1
+
+    if printer is not None:
+        emulator.journal.subscribe(printer.record)
+    emulator.journal.subscribe(count)
+    emulator.journal.subscribe(_keep_refusals(emulator))
+    starting = asyncio.create_task(emulator.start())
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            starting.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await starting
+        if ready := not stop.is_set():
+            noted = _note(emulator, config)
+        yield ready
+    finally:
+        stopping.cancel()
+        await emulator.stop()
+        if noted is not None:
+            with contextlib.suppress(OSError):  # `fcemu prune` removes it as well
+                noted.unlink()
+    for name in emulator.faults.never_fired():
+        emulator.journal.write(Notice(emulator.clock.wall_now(), "warning", f"fault {name} never happened"))
+    if printer is not None:
+        printer.lines(_summary(emulator, refused, printer.text))
+
+
+def _summary(emulator: Emulator, refused: int, text: bool) -> list[str]:
+    """What the cloud would have billed."""
+    account = emulator.account
+    bills = {function.functionName: emulator.bill(function.functionName) for function in account.functions}
+    if text:
+        return [report.billing(account, bills.__getitem__, refused)]
+    return [json.dumps({"record": "Billing", "functions": {n: b.milliseconds for n, b in bills.items()}})]
 
 
 async def serve(account: Account, run: Run) -> None:
@@ -83,60 +152,37 @@ async def serve(account: Account, run: Run) -> None:
     Raises:
         FcemuError: it could not be started.
     """
-    printer = Printer(run.log_format)
-    ready_file = run.ready_file
+    printer = Printer(run.log_format, sys.stdout)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(signum, _on_signal, stop, signum)
 
-    refused = 0
-    noted: Path | None = None
     following: asyncio.Task[None] | None = None
+    # Where nobody can put it forward, the machine's own clock does.
+    clock = ManualClock() if run.admin is not None else SystemClock()
+    emulator = Emulator(account, clock=clock, env_file=env_file(account), debug=run.debug)
+    async with running(emulator, run.config, printer, stop) as ready, contextlib.AsyncExitStack() as stack:
+        try:
+            admin = None
+            if ready and run.admin is not None:
+                from fcemu.admin import Admin  # for those who want it
 
-    def count(record: Record) -> None:
-        nonlocal refused
-        if isinstance(record, InvocationEnded) and record.instance_id is None:
-            refused += 1
-
-    emulator = Emulator(account, env_file=_env_file(account), debug=run.debug)
-    emulator.journal.subscribe(printer.record)
-    emulator.journal.subscribe(count)
-    emulator.journal.subscribe(_keep_refusals(emulator))
-    starting = asyncio.create_task(emulator.start())
-    stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
-    try:
-        if not starting.done():
-            starting.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await starting
-        if not stop.is_set():
-            noted = _note(emulator, run.config)
-            _announce(emulator, run, printer)
-            if run.reload is not None:
+                admin = (await stack.enter_async_context(Admin(emulator, run.admin))).url
+            if ready:
+                _announce(emulator, run, printer, admin)
+            if ready and run.reload is not None:
                 from fcemu.reload import follow  # watchfiles is for those who want it
 
-                following = asyncio.create_task(follow(emulator, Path(run.config), run.reload, _env_file))
+                following = asyncio.create_task(follow(emulator, Path(run.config), run.reload, env_file))
                 following.add_done_callback(lambda task: _tell_end(emulator, task))
             await stop.wait()
-    finally:
-        stopping.cancel()
-        if following is not None:
-            following.cancel()
-            await asyncio.wait([following])
-        if ready_file is not None:
-            ready_file.unlink(missing_ok=True)
-        await emulator.stop()
-        if noted is not None:
-            with contextlib.suppress(OSError):  # `fcemu prune` removes it as well
-                noted.unlink()
-    account = emulator.account
-    bills = {function.functionName: emulator.bill(function.functionName) for function in account.functions}
-    if printer.text:
-        printer.lines([report.billing(account, bills.__getitem__, refused)])
-    else:
-        printer.lines([json.dumps({"record": "Billing", "functions": {n: b.milliseconds for n, b in bills.items()}})])
+        finally:
+            if following is not None:
+                following.cancel()
+                await asyncio.wait([following])
+            if run.ready_file is not None:
+                run.ready_file.unlink(missing_ok=True)
 
 
 def _tell_end(emulator: Emulator, following: asyncio.Task[None]) -> None:
@@ -181,7 +227,7 @@ def _on_signal(stop: asyncio.Event, signum: int) -> None:
     stop.set()
 
 
-def _announce(emulator: Emulator, run: Run, printer: Printer) -> None:
+def _announce(emulator: Emulator, run: Run, printer: Printer, admin: str | None) -> None:
     """Say where requests will succeed: on stdout, and in the ready file."""
     account, port, made, ready_file = emulator.account, emulator.port, run.made, run.ready_file
     addresses = {
@@ -191,6 +237,8 @@ def _announce(emulator: Emulator, run: Run, printer: Printer) -> None:
         for function in account.functions
     }
     facts = {"url": emulator.url, "port": port, "pid": os.getpid(), "functions": addresses}
+    if admin is not None:
+        facts["admin"] = admin
     if made is not None:
         facts |= {"accessKeyId": made.accessKeyId, "accessKeySecret": made.accessKeySecret}
     if printer.text:
@@ -206,6 +254,7 @@ def _announce(emulator: Emulator, run: Run, printer: Printer) -> None:
                     if made is not None
                     else []
                 ),
+                *([f"control plane: {admin}"] if admin is not None else []),
                 f"ready: {emulator.url}",
             ]
         )

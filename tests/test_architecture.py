@@ -18,7 +18,7 @@ PURE = {
     Path(name)
     for name in (
         "model.py", "jwks.py", "errors.py", "journal.py", "report.py", "identifiers.py", "checks.py", "credentials.py",
-        "mistakes.py",
+        "mistakes.py", "faults.py",
         "serverless_devs.py", "yaml_lines.py",
         "instances/environment.py", "instances/debugging.py",
         "gateway/headers.py", "gateway/response.py", "gateway/frames.py",
@@ -37,7 +37,7 @@ LAYERS = {
     "instances": {"instances", "scheduling", "trigger"},
     "gateway": {"gateway", "instances", "trigger"},
 }
-FOUNDATION = {"errors", "model", "jwks", "journal", "clock", "identifiers"}
+FOUNDATION = {"errors", "model", "jwks", "journal", "clock", "identifiers", "faults"}
 
 
 def imports(path: Path) -> set[str]:

@@ -10,15 +10,17 @@ from aiohttp import web
 
 from fcemu.clock import Timer
 from fcemu.errors import FCError
+from fcemu.faults import Fault, Pace
 from fcemu.journal import ClosedBy
 from fcemu.trigger.authentication import Authenticator
 from fcemu.trigger.request import RequestHead
 from fcemu.trigger.routing import Route
 
 if TYPE_CHECKING:
+    from fcemu.gateway.faulty import Injected
     from fcemu.instances.pool import Lease
 
-Cause = Literal["timeout", "client", "shutdown"]
+Cause = Literal["timeout", "client", "fault", "shutdown"]
 
 
 class Exchange:
@@ -30,6 +32,7 @@ class Exchange:
         route, authenticator: what it is for, and who guards that.
         target: as the client sent it; `head` may have been given claims of a token.
         body: the request's body, if it had to be read whole; else it streams.
+        injected: the faults that happen to it, if any do; `fire`, `pace` and `stalled` are theirs.
         told: a response header that tells the client its session's id.
         tap: sees the body of the response as it passes, without its framing.
         begun: bytes of an answer went to the client, so that no other answer is possible.
@@ -37,8 +40,9 @@ class Exchange:
     """
 
     __slots__ = (
-        "authenticator", "begun", "body", "cause", "close_code", "closed_by", "error", "head", "lease", "rejected",
-        "request", "request_id", "route", "started", "status", "tap", "target", "task", "timer", "told", "tunnelled",
+        "authenticator", "begun", "body", "cause", "close_code", "closed_by", "error", "fire", "head", "injected",
+        "lease", "pace", "rejected", "request", "request_id", "route", "stalled", "started", "status", "tap",
+        "target", "task", "timer", "told", "tunnelled",
     )  # fmt: skip
 
     def __init__(self, request: web.BaseRequest, head: RequestHead, request_id: str, started: float) -> None:
@@ -56,6 +60,10 @@ class Exchange:
         self.cause: Cause | None = None
         self.told: tuple[bytes, bytes] | None = None
         self.tap: Callable[[bytes], None] | None = None
+        self.injected: Injected | None = None
+        self.fire: Callable[[Fault], None] | None = None
+        self.pace: Pace | None = None
+        self.stalled = False
         self.begun = False
         self.tunnelled = False
         self.status: int | None = None

@@ -12,6 +12,7 @@ from aiohttp.http import HttpProcessingError
 from fcemu.errors import FCError, Refusal
 from fcemu.gateway import headers
 from fcemu.gateway.exchange import Exchange
+from fcemu.gateway.faulty import pass_answer
 from fcemu.gateway.response import Body, ResponseHead
 from fcemu.gateway.upstream import Upstream, UpstreamLost, connect, give_back
 from fcemu.instances.launcher import RunningInstance
@@ -96,6 +97,8 @@ async def relay(
         while not body.done:
             data = await upstream.read()
             if data:
+                if exchange.injected is not None:
+                    await pass_answer(exchange, len(data))
                 await exchange.send(body.feed(data))
                 continue
             if (refused := _refusal_of_body(sender)) is not None:

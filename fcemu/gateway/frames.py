@@ -6,6 +6,8 @@ be forwarded. Nothing follows a Close frame, so it is the end of those bytes or 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 NO_CODE = 1005
 """RFC 6455 7.1.5: a Close frame without a code."""
 
@@ -54,3 +56,55 @@ def _is_text(reason: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+def close_frame(code: int, reason: str) -> bytes:
+    """A Close frame as a server sends it."""
+    payload = code.to_bytes(2) + reason.encode()[:123]
+    return bytes((0x88, len(payload))) + payload
+
+
+@dataclass
+class Boundaries:
+    """Where frames and messages end in a stream; for faults alone, whoever only forwards needs none of it."""
+
+    _head: bytes = b""
+    _left: int = 0
+    """Bytes of the present frame's payload that are still to come."""
+    _ends_message: bool = False
+
+    @property
+    def between_frames(self) -> bool:
+        """The stream so far ends with a whole frame."""
+        return not self._head and not self._left
+
+    def feed(self, data: bytes) -> list[tuple[int, bool]]:
+        """The ends of frames within `data`, each with whether a message (of text or bytes) ends with it."""
+        ends: list[tuple[int, bool]] = []
+        at = 0
+        while at < len(data):
+            if not self._left:
+                self._head += data[at : at + 1]
+                at += 1
+                length = _payload(self._head)
+                if length is None:
+                    continue
+                self._ends_message = bool(self._head[0] & 0x80) and self._head[0] & 0x0F < 8
+                self._head, self._left = b"", length
+            step = min(self._left, len(data) - at)
+            self._left -= step
+            at += step
+            if not self._left:
+                ends.append((at, self._ends_message))
+        return ends
+
+
+def _payload(head: bytes) -> int | None:
+    """The length of a frame's payload; None while its header is not whole."""
+    if len(head) < 2:
+        return None
+    length, masked = head[1] & 0x7F, bool(head[1] & 0x80)
+    extended = {126: 2, 127: 8}.get(length, 0)
+    if len(head) < 2 + extended + 4 * masked:
+        return None
+    return int.from_bytes(head[2 : 2 + extended]) if extended else length

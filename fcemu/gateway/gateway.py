@@ -8,8 +8,9 @@ import os
 import re
 import traceback
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from email.utils import formatdate
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -17,16 +18,18 @@ from aiohttp.web_protocol import _ErrInfo
 
 from fcemu.clock import Clock
 from fcemu.errors import FCError, Refusal
+from fcemu.faults import Fault, Faults, refusal
 from fcemu.gateway import forward, headers
 from fcemu.gateway.exchange import Exchange, Sent
+from fcemu.gateway.faulty import FaultyPipe, FaultyTunnel, Injected, begin_answer
 from fcemu.gateway.frames import ABNORMAL
 from fcemu.gateway.response import ResponseHead, bad_response
-from fcemu.gateway.tunnel import Tunnel, splice
+from fcemu.gateway.tunnel import Pipe, Tunnel, splice
 from fcemu.gateway.upstream import Upstream, UpstreamLost
 from fcemu.identifiers import request_id
 from fcemu.instances.environment import common_headers
 from fcemu.instances.pool import InstancePool, Lease
-from fcemu.journal import ClosedBy, InvocationEnded, Journal
+from fcemu.journal import ClosedBy, FaultFired, InvocationEnded, Journal
 from fcemu.model import Account, Function
 from fcemu.trigger import affinity, limits
 from fcemu.trigger.admission import admit
@@ -94,13 +97,15 @@ class Gateway:
 
     Args:
         pool: the instances of the same account.
+        faults: what goes wrong on purpose; without a rule nothing is in the way.
 
     Attributes:
         connections: client connections in their HTTP phase.
     """
 
-    def __init__(self, account: Account, pool: InstancePool, journal: Journal, clock: Clock) -> None:
+    def __init__(self, account: Account, pool: InstancePool, journal: Journal, clock: Clock, faults: Faults) -> None:
         self.update(account)
+        self._faults = faults
         self._pool = pool
         self._journal = journal
         self._clock = clock
@@ -219,6 +224,9 @@ class Gateway:
         """Run a function on the request; returns whether the client's connection can be used again."""
         if self._closing:
             raise FCError(Refusal.SHUTTING_DOWN)
+        happening: Sequence[Fault] = ()
+        if self._faults.faults:
+            happening = self._happening(exchange, route)
         session = None
         if route.function.sessionAffinity != "NONE":
             session = affinity.claim(route.function, exchange.head, str(uuid.uuid4()))
@@ -234,6 +242,10 @@ class Gateway:
             base_path=route.base_path,
             websocket=websocket,
         )
+        if happening:
+            exchange.injected = self._inject(exchange, lease, happening)
+            if not websocket:
+                await begin_answer(exchange, exchange.injected)
         upstream, head, sender = await forward.open_exchange(exchange, lease.instance, request)
         if head.status == 101:
             if not websocket:
@@ -247,6 +259,36 @@ class Gateway:
         redirects = self._account.fcemu.redirects
         return await forward.relay(
             exchange, lease.instance, upstream, head, sender, redirects=redirects, date=self._now_date()
+        )
+
+    def _happening(self, exchange: Exchange, route: Route) -> list[Fault]:
+        """The faults that happen to a request from here on.
+
+        Raises:
+            FCError: one refuses it.
+        """
+        head, name = exchange.head, route.function.functionName
+        headers = {key.decode("latin-1").lower(): value.decode("latin-1") for key, value in head.headers}
+        happening = self._faults.of_request(name, head.path, headers, head.is_websocket)
+        for fault in happening:
+            if fault.rule.action == "refuse":
+                self._record_fault(exchange, fault, name, None)
+                raise refusal(fault, name)
+        return happening
+
+    def _inject(self, exchange: Exchange, lease: Lease, happening: Sequence[Fault]) -> Injected:
+        instance = lease.instance
+
+        def fired(fault: Fault) -> None:
+            self._record_fault(exchange, fault, instance.function.functionName, instance.id)
+
+        return Injected(self._faults, happening, self._clock, fired, instance.process.kill)
+
+    def _record_fault(self, exchange: Exchange, fault: Fault, function: str, instance: str | None) -> None:
+        if fault.rule.action == "refuse":
+            fault.fired += 1
+        self._journal.write(
+            FaultFired(self._clock.wall_now(), fault.name, fault.rule.action, function, exchange.request_id, instance)
         )
 
     @staticmethod
@@ -270,6 +312,8 @@ class Gateway:
         """Let the socket outlive the handler; its end, whoever brings it, ends the invocation."""
 
         def ended(close_code: int, closed_by: ClosedBy) -> None:
+            if injected is not None:
+                injected.close()
             self._tunnels.discard(tunnel)
             if self._last_tunnel is not None and not self._tunnels:
                 self._last_tunnel.set_result(None)
@@ -284,7 +328,12 @@ class Gateway:
         connection = exchange.request.protocol
         assert isinstance(connection, Connection)
         connection.on_lost = None
-        tunnel = splice(exchange, upstream, head, self._clock, ended)
+        injected = exchange.injected
+        if injected is None:
+            tunnel = splice(exchange, upstream, head, self._clock, ended, Tunnel, Pipe)
+        else:
+            begin = partial(FaultyTunnel.begin, injected=injected)
+            tunnel = splice(exchange, upstream, head, self._clock, ended, FaultyTunnel, FaultyPipe, begin)
         exchange.detach()
         if exchange.timer is not None and lease.deadline is not None:
             exchange.timer.cancel()
@@ -332,6 +381,10 @@ class Gateway:
 
     async def _interrupted(self, exchange: Exchange) -> bool:
         """The deadline passed, the client left, or everything ends."""
+        if exchange.cause == "fault":
+            exchange.closed_by = "fault"
+            exchange.cut()
+            return False
         if exchange.cause == "shutdown":
             exchange.closed_by = "shutdown"
             return await self._refuse(exchange, FCError(Refusal.SHUTTING_DOWN))
@@ -423,6 +476,8 @@ class Gateway:
         """Give the slot back and write the record; the one place where an invocation ends."""
         if exchange.timer is not None:
             exchange.timer.cancel()
+        if exchange.injected is not None:
+            exchange.injected.close()
         lease, rejected, route = exchange.lease, exchange.rejected, exchange.route
         if lease is not None and exchange.closed_by == "client" and not exchange.tunnelled:
             # Alone in its instance, and without a health check, a call that its client gave up takes the instance

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import TypeVar
 
 from fcemu.clock import Clock, Timer
 from fcemu.gateway import frames, headers
@@ -26,6 +27,9 @@ from fcemu.journal import ClosedBy
 
 _LINGER = 10.0
 """Seconds an instance has to read the rest after its client left ("1-10 s later": fc-semantics 8)."""
+
+
+_T = TypeVar("_T", bound="Tunnel")
 
 
 class Pipe(asyncio.Protocol):
@@ -48,6 +52,11 @@ class Pipe(asyncio.Protocol):
         self.last = data[-size:] if len(data) >= size else (self.last + data)[-size:]
         self.tunnel.latest = self
         self.write(data)
+
+    def note(self, data: bytes) -> None:
+        """Keep the last bytes, for who does not write them at once."""
+        self.last = (self.last + data)[-frames.LONGEST_CLOSE :]
+        self.tunnel.latest = self
 
     def pause_writing(self) -> None:
         self.peer.transport.pause_reading()
@@ -83,10 +92,13 @@ class Tunnel:
         on_end: called once, when both connections are gone.
 
     Attributes:
-        close_code, closed_by: known at the end.
+        stopped_by: who ended it from outside, if somebody did.
+        close_code: what the client then was told.
     """
 
-    __slots__ = ("_clock", "_linger", "_on_end", "client", "first_gone", "function", "latest", "stopped_by")
+    __slots__ = (
+        "_clock", "_linger", "_on_end", "client", "close_code", "first_gone", "function", "latest", "stopped_by",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -94,16 +106,18 @@ class Tunnel:
         function: asyncio.Transport,
         clock: Clock,
         on_end: Callable[[int, ClosedBy], None],
+        pipe: type[Pipe] = Pipe,
     ) -> None:
         self._clock = clock
         self._on_end = on_end
         self._linger: Timer | None = None
-        self.client = Pipe(self, client, function.write)
-        self.function = Pipe(self, function, client.write)
+        self.client = pipe(self, client, function.write)
+        self.function = pipe(self, function, client.write)
         self.client.peer, self.function.peer = self.function, self.client
         self.latest: Pipe | None = None
         self.first_gone: Pipe | None = None
         self.stopped_by: ClosedBy | None = None
+        self.close_code = frames.ABNORMAL
 
     def abort(self, by: ClosedBy) -> None:
         """Cut both connections without a Close frame: the client's library reports 1006."""
@@ -131,7 +145,7 @@ class Tunnel:
     def _ending(self) -> tuple[int, ClosedBy]:
         """Close code and who closed. The side that sent Close first is the one that did not speak last."""
         if self.stopped_by is not None:
-            return frames.ABNORMAL, self.stopped_by
+            return self.close_code, self.stopped_by
         by_client = frames.closing_code(self.client.last, masked=True)
         by_function = frames.closing_code(self.function.last, masked=False)
         if by_client is not None and (by_function is None or self.latest is self.function):
@@ -161,8 +175,16 @@ def splice(
     head: ResponseHead,
     clock: Clock,
     on_end: Callable[[int, ClosedBy], None],
-) -> Tunnel:
+    kind: type[_T],
+    pipe: type[Pipe],
+    joined: Callable[[_T], None] | None = None,
+) -> _T:
     """Join the client's connection with the instance's; from here on bytes pass.
+
+    Args:
+        on_end: called once, when both connections are gone.
+        kind, pipe: of the tunnel and its sides.
+        joined: called when the client has its 101, before anything else passes.
 
     Raises:
         ConnectionError: the client is gone.
@@ -174,7 +196,7 @@ def splice(
         raise ConnectionResetError("the client left during the handshake")
     behind_head = upstream.take()
     function = upstream.transport
-    tunnel = Tunnel(client, function, clock, on_end)
+    tunnel = kind(client, function, clock, on_end, pipe)
     early = _Early()
     handler.set_parser(early)  # type: ignore[arg-type]
     client_is_full = handler.writing_paused
@@ -183,6 +205,8 @@ def splice(
     client.set_protocol(tunnel.client)
     client.resume_reading()
     client.write(headers.switching_bytes(head, request_id=exchange.request_id))
+    if joined is not None:
+        joined(tunnel)
     if function.is_closing():
         # It ended right behind its 101; its transport may have told so already, to nobody.
         if behind_head:

@@ -15,15 +15,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
-from fcemu.clock import Clock
+from fcemu.clock import Clock, until
 from fcemu.errors import FCError, Refusal
+from fcemu.faults import Faults
 from fcemu.instances import cgroups, environment, health, hooks, readiness
 from fcemu.instances.debugger import under_debugger
 from fcemu.instances.identity import identity
 from fcemu.instances.memory import MemoryWatch, memory_mb
 from fcemu.instances.port_binding import PortBinding, own_address, self_test
 from fcemu.instances.process import FunctionProcess, Keeper, Stream
-from fcemu.journal import HookCalled, Journal, LogLine, Notice
+from fcemu.journal import FaultFired, HookCalled, Journal, LogLine, Notice
 from fcemu.model import Account, Function
 from fcemu.scheduling.billing import BillingMeter
 
@@ -87,6 +88,7 @@ class Launcher:
 
     Args:
         meter: where the time of hooks is billed.
+        faults: what goes wrong with starts on purpose.
         debug: let debuggers attach.
 
     Attributes:
@@ -100,6 +102,7 @@ class Launcher:
         clock: Clock,
         env_file: Mapping[str, str],
         meter: BillingMeter,
+        faults: Faults,
         debug: bool = False,
     ) -> None:
         self.env_file = env_file
@@ -107,6 +110,7 @@ class Launcher:
         self._settings = account.fcemu
         self._journal = journal
         self._clock = clock
+        self._faults = faults
         self._debug = debug
         self._meter = meter
         self._run = identity(os.getpid()) or ""
@@ -160,6 +164,8 @@ class Launcher:
 
     async def _launch(self, function: Function, id: str) -> RunningInstance:
         name, code = function.functionName, Path(function.code)
+        if self._faults.faults:
+            await self._go_wrong(function, id)
         configured = function.customRuntimeConfig.port
         machine = await self._on_this_machine()
         replace = machine.replace
@@ -231,6 +237,28 @@ class Launcher:
         if debugged is not None:
             self._notice("info", f"{name} {id}: {debugged[0].attach}")
         return instance
+
+    async def _go_wrong(self, function: Function, id: str) -> None:
+        """What a fault does to a start.
+
+        Raises:
+            FCError: it refuses to start.
+        """
+        for fault in self._faults.of_start(function.functionName):
+            fault.fired += 1
+            rule, now = fault.rule, self._clock.wall_now()
+            self._journal.write(FaultFired(now, fault.name, rule.action, function.functionName, None, id))
+            if rule.coldStartDelay is not None:
+                await until(self._clock, self._clock.now() + rule.coldStartDelay)
+            else:
+                raise FCError(
+                    Refusal.CA_EXITED,
+                    cause=readiness.cause(1),
+                    command=" ".join(function.start_command),
+                    logs="",
+                    reason=f"fault {fault.name}: it does not start on purpose",
+                    remedy="remove the rule from fcemu.faults",
+                )
 
     async def _hook(self, instance: RunningInstance, hook: hooks.Hook, timeout: float) -> None:
         """Call a hook; its time is billed, the call is not counted.

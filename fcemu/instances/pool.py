@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from fcemu.clock import Clock, Timer
 from fcemu.errors import FCError
+from fcemu.faults import Faults
 from fcemu.identifiers import instance_id
 from fcemu.instances import readiness
 from fcemu.instances.health import HealthChecks
@@ -25,6 +27,25 @@ _FREEZE_AFTER = 0.1
 
 _DRAIN = {"drain": None, "cut": 0.0, "pin": float("inf")}
 """Seconds that `fcemu.onReload` gives old instances; None for `fcemu.drainLimit`."""
+
+
+@dataclass(frozen=True)
+class InstanceState:
+    """What an instance that accepts requests is doing.
+
+    Attributes:
+        address: where the front dials it.
+        invocations: how many it runs.
+        frozen: it stands still until the next one.
+        memory_mb: resident memory of all its processes.
+    """
+
+    id: str
+    function: str
+    address: str
+    invocations: int
+    frozen: bool
+    memory_mb: float
 
 
 class Lease:
@@ -73,11 +94,18 @@ class InstancePool:
     Args:
         account: what may run.
         env_file: variables of `fcemu.envFile`.
+        faults: what goes wrong on purpose, with starts.
         debug: let debuggers attach.
     """
 
     def __init__(
-        self, account: Account, journal: Journal, clock: Clock, env_file: Mapping[str, str], debug: bool = False
+        self,
+        account: Account,
+        journal: Journal,
+        clock: Clock,
+        env_file: Mapping[str, str],
+        faults: Faults,
+        debug: bool = False,
     ) -> None:
         self.clock = clock
         self.meter = BillingMeter()
@@ -85,7 +113,7 @@ class InstancePool:
         self._journal = journal
         self._functions: dict[str, Function] = {}
         self.scheduler = Scheduler(account.quotas.instances, self._new_id, self._settings.scatter)
-        self._launcher = Launcher(account, journal, clock, env_file, self.meter, debug)
+        self._launcher = Launcher(account, journal, clock, env_file, self.meter, faults, debug)
         for function in account.functions:
             self._configure(function)
         self._instances: dict[str, RunningInstance] = {}
@@ -169,6 +197,20 @@ class InstancePool:
                 self._perform(self.scheduler.reload(name, now, alone=self._launcher.why_alone(name) is not None))
             if self._settings.start == "eager":
                 self._perform(self.scheduler.warm(name, now))
+
+    def instances(self) -> list[InstanceState]:
+        """Every instance that accepts requests, oldest first."""
+        return [
+            InstanceState(
+                instance.id,
+                instance.function.functionName,
+                f"{instance.host}:{instance.port}",
+                len(instance.leases),
+                instance.process.frozen,
+                round(instance.memory_mb(self.clock.now()), 1),
+            )
+            for instance in self._instances.values()
+        ]
 
     def forget(self) -> None:
         """Forget sessions, bills and back-offs."""

@@ -212,3 +212,21 @@ async def test_key_is_made_for_a_signed_trigger_and_a_refusal_can_be_explained(
     log = output.partition("\nready: ")[2]
     assert key.accessKeySecret not in log
     assert "x-fc-signature=…" in log
+
+
+async def test_control_plane_is_opened_when_asked_for(served: Served, client: aiohttp.ClientSession) -> None:
+    """With --admin its address is in ready file and output, rules can be added, and it ends with the front."""
+    fcemu = await served("echo.py", "--admin", "127.0.0.1:0")
+    admin = fcemu.facts["admin"]
+    for rule in ({"name": "busy", "refuse": 429}, {"name": "unused", "cut": True, "match": {"path": "/x"}}):
+        async with client.post(f"{admin}/faults", json=rule) as response:
+            assert response.status == 201
+    async with client.get(fcemu.url) as response:
+        assert response.status == 429
+    family, addresses = fcemu.family(), fcemu.addresses()
+    fcemu.process.send_signal(signal.SIGTERM)
+    output = await fcemu.output()
+    assert f"control plane: {admin}" in output
+    assert "fault busy: refuse" in output
+    assert "fault unused never happened" in output
+    assert await left(family, addresses) == []

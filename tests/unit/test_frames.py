@@ -101,3 +101,46 @@ def _decodes(data: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+def frame(payload: bytes, opcode: int = 2, fin: bool = True, masked: bool = False) -> bytes:
+    """A frame with a header of the shortest form."""
+    size = len(payload)
+    long = b"\x7e" + size.to_bytes(2) if size < 65536 else b"\x7f" + size.to_bytes(8)
+    length = bytes((size,)) if size < 126 else long
+    head = bytes((opcode | (0x80 if fin else 0), length[0] | (0x80 if masked else 0))) + length[1:]
+    return head + (b"\1\2\3\4" if masked else b"") + payload
+
+
+@pytest.mark.parametrize("step", [1, 3, 1000, 10**6])
+@pytest.mark.parametrize("masked", [False, True])
+def test_boundaries_are_found_however_the_stream_is_cut(step: int, masked: bool) -> None:
+    """Frames of every length form, fragments and control frames between them: each end is found, and the messages'."""
+    sent = [
+        (frame(b"", masked=masked), True),
+        (frame(b"a" * 125, 1, masked=masked), True),
+        (frame(b"b" * 126, 1, fin=False, masked=masked), False),
+        (frame(b"ping", 9, masked=masked), False),
+        (frame(b"c" * 300, 0, masked=masked), True),
+        (frame(b"d" * 70_000, 2, masked=masked), True),
+        (frame(b"\x03\xe8", 8, masked=masked), False),
+    ]
+    stream = b"".join(data for data, _ in sent)
+    expected: list[tuple[int, bool]] = []
+    at = 0
+    for data, ends in sent:
+        at += len(data)
+        expected.append((at, ends))
+    boundaries = frames.Boundaries()
+    found: list[tuple[int, bool]] = []
+    for start in range(0, len(stream), step):
+        part = stream[start : start + step]
+        found += [(start + end, ends) for end, ends in boundaries.feed(part)]
+        assert boundaries.between_frames is (start + len(part) in {end for end, _ in expected})
+    assert found == expected
+
+
+def test_close_frame_is_one_that_is_found() -> None:
+    """A Close frame of ours ends a stream with its code, however long the reason."""
+    assert frames.closing_code(b"x" + frames.close_frame(1011, "why"), masked=False) == 1011
+    assert frames.closing_code(frames.close_frame(4000, "y" * 500), masked=False) == 4000

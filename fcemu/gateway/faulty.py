@@ -1,0 +1,373 @@
+"""Where do faults act on the bytes? On a socket and on an answer that a rule happens to; on no other.
+
+A socket with faults gets pipes of another kind, so that nothing is in the way of one without. They look at frames where
+a rule counts messages or wants a Close frame between two of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from fcemu.clock import Clock, Timer, until
+from fcemu.faults import Direction, Fault, Faults, Fuse, Pace
+from fcemu.gateway.exchange import Exchange
+from fcemu.gateway.frames import Boundaries, close_frame
+from fcemu.gateway.tunnel import Pipe, Tunnel
+
+_HELD_AT_MOST = 64 * 1024
+"""Bytes that a slowed direction holds before its source is no longer read."""
+
+_CLOSING_TAKES = 2.0
+"""Seconds that a client has to answer a Close frame."""
+
+_RESET = struct.pack("ii", 1, 0)
+"""SO_LINGER that ends a connection with RST."""
+
+
+class Injected:
+    """The faults that happen to one invocation.
+
+    Args:
+        fired: told each one that fires.
+        crash: ends the instance.
+    """
+
+    def __init__(
+        self,
+        faults: Faults,
+        happening: Sequence[Fault],
+        clock: Clock,
+        fired: Callable[[Fault], None],
+        crash: Callable[[], None],
+    ) -> None:
+        self.faults = faults
+        self.happening = happening
+        self.clock = clock
+        self.crash = crash
+        self.fuses: list[tuple[Fuse, Fault]] = []
+        self._fired = fired
+        self._timers: list[Timer] = []
+        self._drawn = 0
+
+    def burn(self, fire: Callable[[Fault], None], later: Callable[[Fault], bool] = lambda fault: False) -> None:
+        """Begin: what has no `after` fires, seconds and bytes are counted for the others.
+
+        Args:
+            fire: carries a fault out.
+            later: those that are none of this.
+        """
+        for fault in self.happening:
+            after = fault.rule.after
+            if later(fault):
+                continue
+            if after is None:
+                fire(fault)
+                continue
+            fuse = Fuse(after, fault.rule.direction)
+            self.fuses.append((fuse, fault))
+            if after.seconds is not None:
+                self.at(self.clock.now() + after.seconds, partial(_time_up, fuse, fault, fire))
+
+    def passed(self, direction: Direction, size: int, ends: Sequence[int]) -> list[tuple[int, Fault]]:
+        """What fires while bytes pass, and behind how many of them."""
+        found = [(fuse.passed(direction, size, ends), fault) for fuse, fault in self.fuses]
+        return sorted(((at, fault) for at, fault in found if at is not None), key=lambda pair: pair[0])
+
+    def record(self, fault: Fault) -> None:
+        """A fault fires."""
+        fault.fired += 1
+        self._fired(fault)
+
+    def chance(self, fault: Fault | None) -> float:
+        """The next number that is drawn for a fault."""
+        self._drawn += 1
+        return self.faults.chance(fault, -self._drawn) if fault is not None else 0.5
+
+    def at(self, when: float, callback: Callable[[], None]) -> None:
+        """Call back then, unless it is over."""
+        self._timers.append(self.clock.call_at(when, callback))
+
+    def close(self) -> None:
+        """The invocation is over."""
+        for timer in self._timers:
+            timer.cancel()
+
+
+def _time_up(fuse: Fuse, fault: Fault, fire: Callable[[Fault], None]) -> None:
+    if not fuse.burnt:
+        fuse.burnt = True
+        fire(fault)
+
+
+# ---- answers
+
+
+async def begin_answer(exchange: Exchange, injected: Injected) -> None:
+    """What happens to a request before the function gets it; what is for later is set up."""
+    delays: list[float] = []
+    exchange.pace = Pace()
+
+    def fire(fault: Fault) -> None:
+        injected.record(fault)
+        rule = fault.rule
+        match rule.action:
+            case "cut":
+                exchange.interrupt("fault")
+            case "crash":
+                injected.crash()
+            case "stall":
+                exchange.stalled = True
+            case "bandwidth":
+                assert exchange.pace is not None
+                exchange.pace.bandwidth = rule.bandwidth or 0
+            case "delay":
+                assert rule.delay is not None
+                delays.append(max(0.0, rule.delay + (rule.jitter or 0.0) * (2 * injected.chance(fault) - 1)))
+
+    exchange.injected, exchange.fire = injected, fire
+    injected.burn(fire)
+    if delays:
+        await until(injected.clock, injected.clock.now() + sum(delays))
+    await _stall(exchange)
+
+
+async def pass_answer(exchange: Exchange, size: int) -> None:
+    """Bytes of an answer are about to go to the client."""
+    injected, pace = exchange.injected, exchange.pace
+    assert injected is not None
+    assert exchange.fire is not None
+    assert pace is not None
+    for _, fault in injected.passed("toClient", size, ()):
+        exchange.fire(fault)
+    await asyncio.sleep(0)  # where a cut takes effect
+    await _stall(exchange)
+    if not pace.idle:
+        await until(injected.clock, pace.due(size, injected.clock.now(), 0.5))
+
+
+async def _stall(exchange: Exchange) -> None:
+    """Stay until the client leaves or the time is up, if that is what happens."""
+    if exchange.stalled:
+        await asyncio.get_running_loop().create_future()
+
+
+# ---- sockets
+
+
+class FaultyTunnel(Tunnel):
+    """An established WebSocket that something happens to."""
+
+    __slots__ = ("_idle", "_last", "injected", "lines")
+
+    def begin(self, injected: Injected) -> None:
+        """Both sides are joined: what has no `after` happens now."""
+        self.injected = injected
+        self.lines: dict[Direction, Line] = {
+            "toClient": Line(self, self.function, "toClient"),
+            "toFunction": Line(self, self.client, "toFunction"),
+        }
+        self._last = injected.clock.now()
+        self._idle = [fault for fault in injected.happening if fault.rule.idle is not None]
+        for fault in self._idle:
+            self._watch(fault)
+        injected.burn(self.fire, later=lambda fault: fault.rule.idle is not None)
+
+    def pipe_received(self, pipe: Pipe, data: bytes) -> None:
+        """Bytes came from one side."""
+        self._last = self.injected.clock.now()
+        self.lines["toClient" if pipe is self.function else "toFunction"].take(data)
+
+    def held(self, pipe: Pipe) -> bool:
+        """Whether bytes of a side are still on their way."""
+        return bool(self.lines["toClient" if pipe is self.function else "toFunction"].queue)
+
+    def when_drained(self, pipe: Pipe, callback: Callable[[], None]) -> None:
+        """Call back when they have all gone on."""
+        self.lines["toClient" if pipe is self.function else "toFunction"].at_end = callback
+
+    def fire(self, fault: Fault) -> None:
+        """Carry a fault out."""
+        self.injected.record(fault)
+        rule = fault.rule
+        lines = [line for direction, line in self.lines.items() if rule.direction in ("both", direction)]
+        match rule.action:
+            case "cut":
+                self.abort("fault")
+            case "crash":
+                self.injected.crash()
+            case "stall":
+                for line in lines:
+                    line.swallows = True
+            case "delay":
+                for line in lines:
+                    line.fault, line.pace.delay, line.pace.jitter = fault, rule.delay or 0.0, rule.jitter or 0.0
+            case "bandwidth":
+                for line in lines:
+                    line.pace.bandwidth = rule.bandwidth or 0.0
+            case "close":
+                assert rule.close is not None
+                self.stopped_by = "fault"
+                self.lines["toClient"].close(close_frame(rule.close, fault.name), rule.close)
+
+    def _watch(self, fault: Fault) -> None:
+        """Look again when the connection would have been idle for long enough."""
+        idle = fault.rule.idle
+        assert idle is not None
+        self.injected.at(self._last + idle.after, lambda: self._look(fault))
+
+    def _look(self, fault: Fault) -> None:
+        idle = fault.rule.idle
+        assert idle is not None
+        if self._last + idle.after > self.injected.clock.now():
+            self._watch(fault)
+            return
+        self.injected.record(fault)
+        match idle.mode:
+            case "blackhole":
+                for line in self.lines.values():
+                    line.swallows = True
+            case "fin":
+                self.stopped_by = "fault"
+                for pipe in (self.client, self.function):
+                    pipe.transport.close()
+            case "rst":
+                for pipe in (self.client, self.function):
+                    with contextlib.suppress(OSError):
+                        pipe.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+                self.abort("fault")
+
+
+class FaultyPipe(Pipe):
+    """One side of a tunnel that something happens to."""
+
+    __slots__ = ()
+    tunnel: FaultyTunnel
+
+    def data_received(self, data: bytes) -> None:
+        self.note(data)
+        self.tunnel.pipe_received(self, data)
+
+    def eof_received(self) -> bool:
+        if not self.tunnel.held(self):
+            return super().eof_received()
+        self.ended = True
+        self.tunnel.side_gone(self)
+        self.tunnel.when_drained(self, lambda: None if self.lost else self._pass_end())
+        return True
+
+    def _pass_end(self) -> None:
+        if not super().eof_received():
+            self.transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if exc is None and not self.peer.lost and self.tunnel.held(self):
+            self.lost = True
+            self.tunnel.side_gone(self)
+            self.tunnel.when_drained(self, self.peer.transport.close)
+            self.tunnel.side_lost(self)
+        else:
+            super().connection_lost(exc)
+
+
+class Line:
+    """What goes one way through a tunnel: later, slower, or not at all.
+
+    Attributes:
+        swallows: nothing goes on any more, and nobody is told.
+        queue: what is on its way: when it is due, and the bytes.
+        at_end: called once when the queue is empty.
+    """
+
+    def __init__(self, tunnel: FaultyTunnel, source: Pipe, direction: Direction) -> None:
+        self.pace = Pace()
+        self.fault: Fault | None = None
+        self.swallows = False
+        self.queue: deque[tuple[float, bytes]] = deque()
+        self.at_end: Callable[[], None] | None = None
+        self._tunnel = tunnel
+        self._source = source
+        self._direction = direction
+        self._boundaries = Boundaries()
+        self._closing: bytes | None = None
+        self._held = 0
+        self._paused = False
+
+    def take(self, data: bytes) -> None:
+        """Bytes came from the source."""
+        ends = self._boundaries.feed(data)
+        if self._closing is not None and ends:
+            self._push(data[: ends[0][0]])
+            self._send_close()
+            return
+        at = 0
+        messages = [end for end, ends_message in ends if ends_message]
+        for behind, fault in self._tunnel.injected.passed(self._direction, len(data), messages):
+            self._push(data[at:behind])
+            at = max(at, behind)
+            self._tunnel.fire(fault)
+        self._push(data[at:])
+
+    def close(self, frame: bytes, code: int) -> None:
+        """Send a Close frame as soon as no other frame is under way; nothing goes on behind it."""
+        self._closing = frame
+        self._tunnel.close_code = code
+        if self._boundaries.between_frames:
+            self._send_close()
+
+    def _send_close(self) -> None:
+        assert self._closing is not None
+        self._push(self._closing)
+        client = self._source.peer.transport
+        for line in self._tunnel.lines.values():
+            line.swallows = True
+        if client.can_write_eof():
+            self.at_end = client.write_eof
+            if not self.queue:
+                self._drained()
+        function = self._source.transport
+        now = self._tunnel.injected.clock.now()
+        self._tunnel.injected.at(now + _CLOSING_TAKES, client.abort)
+        function.close()
+
+    def _push(self, data: bytes) -> None:
+        if not data or self.swallows:
+            return
+        if self.pace.idle and not self.queue:
+            self._source.write(data)
+            return
+        injected = self._tunnel.injected
+        now = injected.clock.now()
+        self.queue.append((self.pace.due(len(data), now, injected.chance(self.fault)), data))
+        self._held += len(data)
+        if self._held > _HELD_AT_MOST and not self._paused and not self._source.lost:
+            self._paused = True
+            self._source.transport.pause_reading()
+        if len(self.queue) == 1:
+            injected.at(self.queue[0][0], self._go_on)
+
+    def _go_on(self) -> None:
+        injected = self._tunnel.injected
+        now = injected.clock.now()
+        while self.queue and self.queue[0][0] <= now:
+            _, data = self.queue.popleft()
+            self._held -= len(data)
+            if not self._source.peer.lost and not (self.swallows and self._closing is None):
+                self._source.write(data)
+        if self._paused and self._held <= _HELD_AT_MOST and not self._source.lost:
+            self._paused = False
+            self._source.transport.resume_reading()
+        if self.queue:
+            injected.at(self.queue[0][0], self._go_on)
+        else:
+            self._drained()
+
+    def _drained(self) -> None:
+        callback, self.at_end = self.at_end, None
+        if callback is not None and not self._source.peer.lost:
+            callback()

@@ -1,0 +1,138 @@
+"""The control plane: on a port of its own, for programs on this machine and not for pages."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import pytest
+
+from fcemu.admin import Admin
+from fcemu.clock import ManualClock
+from fcemu.emulator import Emulator
+from fcemu.model import Account, Settings
+from tests.conftest import DEFAULTS, Serve, function
+
+
+@pytest.fixture
+async def emulator() -> AsyncIterator[Emulator]:
+    """An emulator whose clock can be put forward."""
+    settings = Settings.model_validate(DEFAULTS)
+    account = Account(functions=[function("chat.py", timeout=86400)], fcemu=settings)
+    async with Emulator(account, clock=ManualClock()) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+async def admin(emulator: Emulator) -> AsyncIterator[str]:
+    """The address of its control plane."""
+    async with Admin(emulator) as admin:
+        assert admin.url.startswith("http://127.0.0.1:")
+        yield admin.url
+
+
+async def asked(client: aiohttp.ClientSession, method: str, url: str, **options: Any) -> Any:
+    """What an answer of success says."""
+    async with client.request(method, url, **options) as response:
+        assert response.status in (200, 201), await response.text()
+        return await response.json()
+
+
+async def test_what_runs_and_what_happened_can_be_asked(
+    emulator: Emulator, admin: str, client: aiohttp.ClientSession
+) -> None:
+    """Addresses, instances, journal and bills are told as JSON."""
+    async with client.ws_connect(emulator.url) as ws:
+        await ws.send_str("hello")
+        await ws.receive_str()
+        (instance,) = await asked(client, "GET", f"{admin}/instances")
+        assert (instance["function"], instance["invocations"]) == ("fn", 1)
+    assert await asked(client, "GET", f"{admin}/") == {
+        "url": emulator.url,
+        "functions": {"fn": f"http://127.0.0.1:{emulator.port}/"},
+    }
+    journal = await asked(client, "GET", f"{admin}/journal")
+    assert {"InstanceChanged", "InvocationStarted"} <= {record["record"] for record in journal}
+    assert await asked(client, "GET", f"{admin}/journal?after={len(journal)}") in ([], [*journal[len(journal) :]])
+    assert set(await asked(client, "GET", f"{admin}/billing")) == {"fn"}
+
+
+async def test_clock_can_be_put_forward(emulator: Emulator, admin: str, client: aiohttp.ClientSession) -> None:
+    """A socket with a day of time is at its timeout a moment later: 1006."""
+    async with client.ws_connect(emulator.url) as ws:
+        await ws.send_str("hello")
+        await ws.receive_str()
+        told = await asked(client, "POST", f"{admin}/clock/advance", json={"seconds": 86400})
+        assert told["ahead"] >= 86400
+        await ws.receive()
+        assert ws.close_code == 1006
+
+
+async def test_rules_can_be_added_and_removed(emulator: Emulator, admin: str, client: aiohttp.ClientSession) -> None:
+    """A rule holds from its addition to its removal, and says how often it happened."""
+    id = (await asked(client, "POST", f"{admin}/faults", json={"name": "busy", "refuse": 429}))["id"]
+    async with client.get(emulator.url) as response:
+        assert response.status == 429
+    expected = {"id": id, "name": "busy", "action": "refuse", "matched": 1, "fired": 1}
+    assert await asked(client, "GET", f"{admin}/faults") == [expected]
+    assert await asked(client, "DELETE", f"{admin}/faults/{id}") == {"fired": 1}
+    async with client.get(emulator.url) as response:
+        assert response.status != 429
+    async with client.delete(f"{admin}/faults/{id}") as response:
+        assert response.status == 404
+
+
+async def test_reset_begins_anew(emulator: Emulator, admin: str, client: aiohttp.ClientSession) -> None:
+    """After a reset nothing is open, and records, bills and added rules are gone."""
+    await asked(client, "POST", f"{admin}/faults", json={"refuse": 429, "match": {"path": "/x"}})
+    async with client.ws_connect(emulator.url) as ws:
+        await asked(client, "POST", f"{admin}/reset", json={})
+        await ws.receive()
+        assert ws.close_code == 1006
+    assert await asked(client, "GET", f"{admin}/faults") == []
+    assert await asked(client, "GET", f"{admin}/journal") == []
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "said"),
+    [
+        ("/faults", {"refuse": 418}, "400"),
+        ("/faults", [], "object"),
+        ("/clock/advance", {"seconds": -1}, "not negative"),
+        ("/clock/advance", {"seconds": "1"}, "a number"),
+    ],
+)
+async def test_what_cannot_be_is_told(
+    admin: str, client: aiohttp.ClientSession, path: str, body: object, said: str
+) -> None:
+    """A wrong request answers 400 with what was expected."""
+    async with client.post(admin + path, json=body) as response:
+        assert response.status == 400
+        assert said in (await response.json())["error"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Host": "evil.example.com"}, 403),
+        ({"Origin": "http://evil.example.com"}, 403),
+        ({"Content-Type": "text/plain"}, 415),
+    ],
+)
+async def test_pages_are_kept_out(
+    admin: str, client: aiohttp.ClientSession, headers: dict[str, str], status: int
+) -> None:
+    """Another Host (DNS rebinding), an Origin, or what a form can send is refused."""
+    sent = {"Content-Type": "application/json", **headers}
+    async with client.post(f"{admin}/reset", data="{}", headers=sent) as response:
+        assert response.status == status
+
+
+async def test_machines_clock_cannot_be_put_forward(serve: Serve, client: aiohttp.ClientSession) -> None:
+    """A run on the machine's clock says that its clock cannot be moved."""
+    async with (
+        Admin(await serve(function())) as admin,
+        client.post(f"{admin.url}/clock/advance", json={"seconds": 1}) as response,
+    ):
+        assert response.status == 400

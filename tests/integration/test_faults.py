@@ -1,0 +1,325 @@
+"""Faults on demand: each happens to what its rule matches, when it says, and to nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from fcemu.emulator import Emulator
+from fcemu.faults import Faults
+from fcemu.gateway.tunnel import Pipe
+from fcemu.journal import FaultFired, InstanceChanged, InvocationEnded
+from fcemu.model import FaultRule
+from tests.conftest import Serve, function
+
+
+def opened(emulator: Emulator, path: str = "/", **options: Any) -> connect:
+    """A WebSocket to the emulator, by a client that keeps all to itself."""
+    options = {"proxy": None, "ping_interval": None, "compression": None, **options}
+    return connect(emulator.url.replace("http", "ws") + path, **options)
+
+
+def fired(emulator: Emulator) -> list[str]:
+    """The names of the rules that happened, in order."""
+    return [record.rule for record in emulator.journal.records if isinstance(record, FaultFired)]
+
+
+async def closed(ws: ClientConnection) -> int | None:
+    """The code with which a socket ends."""
+    async with asyncio.timeout(30):
+        async for _ in _messages(ws):
+            pass
+    return ws.close_code
+
+
+async def _messages(ws: ClientConnection) -> AsyncIterator[object]:
+    """The messages of a socket, to its end, whatever that is."""
+    with contextlib.suppress(ConnectionClosed):
+        while True:
+            yield await ws.recv()
+
+
+async def ended(emulator: Emulator) -> InvocationEnded:
+    """The record of the first invocation that ended."""
+    async with asyncio.timeout(30):
+        while True:
+            for record in emulator.journal.records:
+                if isinstance(record, InvocationEnded):
+                    return record
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (400, "InvalidArgument"),
+        (403, "AccessDenied"),
+        (404, "TriggerNotFound"),
+        (429, "ResourceExhausted"),
+        (500, "InternalServerError"),
+        (503, "ResourceThrottled"),
+    ],
+)
+async def test_refusals_have_the_clouds_body(
+    serve: Serve, client: aiohttp.ClientSession, status: int, code: str
+) -> None:
+    """A request or a handshake is refused as the cloud would, nothing is billed, and the next one passes."""
+    rules = [{"name": "no", "refuse": status, "match": {"nth": "1-2"}}]
+    emulator = await serve(function(), faults=rules)
+    async with client.get(emulator.url) as response:
+        body = json.loads(await response.text())
+        assert (response.status, list(body), body["Code"]) == (status, ["RequestId", "Code", "Message"], code)
+    with pytest.raises(InvalidStatus) as caught:
+        await opened(emulator)
+    assert caught.value.response.status_code == status
+    async with client.get(emulator.url) as response:
+        assert response.status == 200
+    assert fired(emulator) == ["no", "no"]
+    assert emulator.bill("fn").invocations == 1
+    record = await ended(emulator)
+    assert "fault no" in str(record.reason)
+
+
+async def test_rule_matches_path_and_header(serve: Serve, client: aiohttp.ClientSession) -> None:
+    """Only what fits path and header is hit."""
+    rules = [{"refuse": 503, "match": {"path": "/ws/*", "header": {"X-User": "ann"}}}]
+    emulator = await serve(function(), faults=rules)
+    statuses = []
+    for path, user in (("/ws/a", "ann"), ("/ws/a", "bob"), ("/other", "ann")):
+        async with client.get(emulator.url + path, headers={"x-user": user}) as response:
+            statuses.append(response.status)
+    assert statuses == [503, 200, 200]
+
+
+async def test_cut_after_messages(serve: Serve) -> None:
+    """The second message of the function still arrives, then the client sees 1006."""
+    rules = [{"name": "line", "cut": True, "after": {"messages": 2}, "direction": "toClient"}]
+    emulator = await serve(function("chat.py"), faults=rules)
+    async with opened(emulator) as ws:
+        for number in range(4):
+            await ws.send(str(number))
+        assert [await ws.recv(), await ws.recv()] == ["0", "1"]
+        assert await closed(ws) == 1006
+    record = await ended(emulator)
+    assert (record.close_code, record.closed_by) == (1006, "fault")
+    assert fired(emulator) == ["line"]
+
+
+async def test_cut_after_bytes_ends_in_the_middle_of_a_frame(serve: Serve) -> None:
+    """With bytes counted, a frame can be cut in two: the client gets no whole message, and 1006."""
+    emulator = await serve(function("chat.py"), faults=[{"cut": True, "after": {"bytes": 50}, "direction": "toClient"}])
+    async with opened(emulator) as ws:
+        await ws.send("x" * 100)
+        assert await closed(ws) == 1006
+
+
+async def test_cut_after_seconds(serve: Serve) -> None:
+    """A socket that nobody touches is cut when its time is up."""
+    emulator = await serve(function("chat.py"), faults=[{"cut": True, "after": {"seconds": 0.2}}])
+    async with opened(emulator) as ws:
+        await ws.send("hello")
+        assert await ws.recv() == "hello"
+        assert await closed(ws) == 1006
+
+
+@pytest.mark.parametrize("code", [1001, 1011, 1013, 4321])
+async def test_close_has_its_code_and_comes_between_messages(serve: Serve, code: int) -> None:
+    """A Close frame with the code comes behind a whole message, and the function's socket ends, too."""
+    rules = [{"name": "bye", "close": code, "after": {"messages": 1}, "direction": "toClient"}]
+    emulator = await serve(function("chat.py"), faults=rules)
+    async with opened(emulator) as ws:
+        await ws.send("x" * 300_000)
+        assert await ws.recv() == "x" * 300_000
+        assert await closed(ws) == code
+        assert ws.close_reason == "bye"
+    record = await ended(emulator)
+    assert (record.close_code, record.closed_by) == (code, "fault")
+
+
+async def test_close_waits_for_the_end_of_a_frame(serve: Serve) -> None:
+    """When the time is up in the middle of a large message, that message still arrives whole."""
+    rules = [{"close": 1012, "after": {"bytes": 1000}, "direction": "toClient"}]
+    emulator = await serve(function("chat.py"), faults=rules)
+    async with opened(emulator, max_size=None) as ws:
+        await ws.send("y" * 200_000)
+        assert await ws.recv() == "y" * 200_000
+        assert await closed(ws) == 1012
+
+
+async def test_crash_ends_the_instance(serve: Serve) -> None:
+    """The instance is gone, its sockets with it, and the next one gets a new instance."""
+    rules = [{"crash": True, "after": {"messages": 1}, "direction": "toClient", "match": {"nth": 1}}]
+    emulator = await serve(function("chat.py"), faults=rules)
+    async with opened(emulator) as first, opened(emulator) as second:
+        await second.send("alive")
+        assert await second.recv() == "alive"
+        await first.send("boom")
+        assert await closed(first) == 1006
+        assert await closed(second) == 1006
+    async with asyncio.timeout(30):
+        while not any(isinstance(r, InstanceChanged) and r.state == "ended" for r in emulator.journal.records):
+            await asyncio.sleep(0.01)
+    async with opened(emulator) as third:
+        await third.send("again")
+        assert await third.recv() == "again"
+    states = [record.state for record in emulator.journal.records if isinstance(record, InstanceChanged)]
+    assert states.count("ready") == 2
+
+
+async def test_stalled_socket_stays_open_and_silent(serve: Serve) -> None:
+    """A half-open connection: nothing comes any more, nobody is told, and the execution timeout ends it."""
+    rules = [{"stall": True, "after": {"messages": 1}, "direction": "toClient"}]
+    emulator = await serve(function("chat.py", timeout=1), faults=rules)
+    async with opened(emulator) as ws:
+        await ws.send("heard")
+        assert await ws.recv() == "heard"
+        await ws.send("lost")
+        assert await closed(ws) == 1006
+    record = await ended(emulator)
+    assert record.closed_by == "timeout"
+
+
+async def test_stall_of_one_direction_leaves_the_other(serve: Serve) -> None:
+    """With a direction only that one is silent: the client hears nothing, the function still hears its Close frame."""
+    emulator = await serve(function("chat.py"), faults=[{"stall": True, "direction": "toClient"}])
+    async with opened(emulator, close_timeout=0.1) as ws:
+        await ws.send("hello")
+        await ws.close(4001, "enough")
+    async with asyncio.timeout(30):
+        while not any("closed 4001 enough" in getattr(r, "text", "") for r in emulator.journal.records):
+            await asyncio.sleep(0.01)
+
+
+async def test_delay_keeps_order_and_loses_nothing(serve: Serve) -> None:
+    """Delayed and jittered messages arrive later, in their order, the last ones before the close included."""
+    rules = [{"delay": 0.1, "jitter": 0.09, "direction": "toClient"}]
+    emulator = await serve(function("chat.py"), faults=rules)
+    async with opened(emulator) as ws:
+        begun = time.monotonic()
+        for number in range(50):
+            await ws.send(str(number))
+        assert [await ws.recv() for _ in range(50)] == [str(number) for number in range(50)]
+        assert time.monotonic() - begun > 0.01
+        await ws.send("close 4000 done")
+        assert await closed(ws) == 4000
+
+
+async def test_bandwidth_slows_but_loses_nothing(serve: Serve) -> None:
+    """At 200 KB/s 100 KB take half a second at least, and arrive whole."""
+    emulator = await serve(function("chat.py"), faults=[{"bandwidth": 200_000, "direction": "toClient"}])
+    async with opened(emulator, max_size=None) as ws:
+        begun = time.monotonic()
+        for _ in range(10):
+            await ws.send(b"z" * 10_000)
+        assert [len(await ws.recv()) for _ in range(10)] == [10_000] * 10
+        assert time.monotonic() - begun > 0.45
+
+
+@pytest.mark.parametrize("mode", ["rst", "fin", "blackhole"])
+async def test_nat_drops_an_idle_connection(serve: Serve, mode: str) -> None:
+    """A connection without traffic is dropped as a NAT does it; pings count as traffic."""
+    rules = [{"name": "nat", "idle": {"after": 0.4, "mode": mode}}]
+    emulator = await serve(function("chat.py", timeout=2), faults=rules)
+    async with opened(emulator) as ws:
+        for _ in range(4):  # longer than the idle time, but never idle
+            await asyncio.sleep(0.2)
+            await (await ws.ping())
+        assert fired(emulator) == []
+        assert await closed(ws) == 1006
+    assert fired(emulator) == ["nat"]
+    record = await ended(emulator)
+    assert record.closed_by == ("timeout" if mode == "blackhole" else "fault")
+
+
+async def test_start_can_be_late_or_refused(serve: Serve, client: aiohttp.ClientSession) -> None:
+    """The first start is refused with 412, the second takes longer, the third is as ever."""
+    rules = [
+        {"name": "no", "refuseToStart": True, "match": {"nth": 1}},
+        {"name": "late", "coldStartDelay": 0.3, "match": {"nth": 2}},
+    ]
+    emulator = await serve(function(), start="lazy", faults=rules)
+    async with client.get(emulator.url) as response:
+        assert (response.status, (await response.json())["Code"]) == (412, "CAExited")
+    begun = time.monotonic()
+    async with client.get(emulator.url) as response:
+        assert response.status == 200
+    assert time.monotonic() - begun > 0.3
+    assert fired(emulator) == ["no", "late"]
+
+
+async def test_faults_of_answers(serve: Serve, client: aiohttp.ClientSession) -> None:
+    """A plain answer can be late, cut in the middle, or never come; a crash under it is 502."""
+    rules = [
+        {"delay": 0.2, "match": {"path": "/late"}},
+        {"cut": True, "match": {"path": "/cut"}},
+        {"cut": True, "after": {"bytes": 10}, "direction": "toClient", "match": {"path": "/half"}},
+        {"crash": True, "match": {"path": "/crash"}},
+        {"stall": True, "match": {"path": "/never"}},
+    ]
+    emulator = await serve(function(timeout=1), faults=rules)
+    begun = time.monotonic()
+    async with client.get(f"{emulator.url}/late") as response:
+        assert response.status == 200
+    assert time.monotonic() - begun > 0.2
+    for path in ("/cut", "/half"):
+        with pytest.raises(aiohttp.ClientError):  # POST, since the client asks again for a GET
+            async with aiohttp.request("POST", emulator.url + path) as response:
+                await response.read()
+    async with client.get(f"{emulator.url}/crash") as response:
+        assert response.status == 502
+    async with client.get(f"{emulator.url}/never") as response:
+        assert (response.status, (await response.json())["Code"]) == (502, "FunctionTimeoutError")
+    assert fired(emulator) == ["delay", "cut", "cut", "crash", "stall"]
+
+
+async def test_without_rules_the_data_path_is_untouched(serve: Serve) -> None:
+    """A socket that nothing happens to has ordinary pipes, whether there are rules or not."""
+    emulator = await serve(function("chat.py"), faults=[{"cut": True, "match": {"path": "/cut"}}])
+    async with opened(emulator) as ws:
+        await ws.send("hello")
+        assert await ws.recv() == "hello"
+        assert emulator._gateway is not None
+        (tunnel,) = emulator._gateway._tunnels
+        assert type(tunnel.client) is Pipe
+
+
+async def test_rules_come_and_go_while_it_runs(serve: Serve, client: aiohttp.ClientSession) -> None:
+    """A rule can be added and removed; a reset brings back those of the configuration."""
+    emulator = await serve(function())
+    fault = emulator.faults.add(FaultRule(refuse=429))
+    async with client.get(emulator.url) as response:
+        assert response.status == 429
+    emulator.faults.remove(fault)
+    async with client.get(emulator.url) as response:
+        assert response.status == 200
+    emulator.faults.add(FaultRule(refuse=429))
+    await emulator.reset()
+    async with client.get(emulator.url) as response:
+        assert response.status == 200
+    assert isinstance(emulator.faults, Faults)
+
+
+async def test_chance_is_the_same_on_every_run(serve: Serve, client: aiohttp.ClientSession) -> None:
+    """With one seed the same requests are hit."""
+    rules = [{"refuse": 503, "match": {"probability": 0.5}}]
+
+    async def run(seed: int) -> list[int]:
+        emulator = await serve(function(), faults=rules, faultSeed=seed)
+        statuses = []
+        for _ in range(20):
+            async with client.get(emulator.url) as response:
+                statuses.append(response.status)
+        return statuses
+
+    first, again, other = await run(1), await run(1), await run(2)
+    assert first == again != other
+    assert set(first) == {200, 503}

@@ -1,0 +1,83 @@
+"""A clock that a test puts forward."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from fcemu.clock import ManualClock, until
+
+
+async def test_what_is_due_happens_in_order() -> None:
+    """Timers fire in the order in which they are due, each at its time, whatever the order of their making."""
+    clock = ManualClock()
+    begun, wall = clock.now(), clock.wall_now()
+    seen: list[tuple[str, int]] = []
+    for name, after in (("day", 86400), ("minute", 60), ("hour", 3600), ("later", 90000)):
+        clock.call_at(begun + after, lambda name=name: seen.append((name, round(clock.now() - begun))))  # type: ignore[misc]
+    await clock.advance(86400)
+    assert seen == [("minute", 60), ("hour", 3600), ("day", 86400)]
+    assert clock.ahead == pytest.approx(86400)
+    assert clock.wall_now() - wall == pytest.approx(86400, abs=60)
+
+
+async def test_timer_that_is_made_on_the_way_fires_too() -> None:
+    """A timer that another one makes is due in the same advance if its time is within it."""
+    clock = ManualClock()
+    seen: list[int] = []
+
+    def again() -> None:
+        seen.append(len(seen))
+        clock.call_at(clock.now() + 10, again)
+
+    clock.call_at(clock.now() + 10, again)
+    await clock.advance(35)
+    assert seen == [0, 1, 2]
+
+
+async def test_who_waits_gets_to_act_before_the_next_timer() -> None:
+    """Between two timers tasks that the first one woke have their turn."""
+    clock = ManualClock()
+    order: list[str] = []
+
+    async def wait() -> None:
+        await until(clock, clock.now() + 5)
+        order.append("woke")
+
+    waiting = asyncio.create_task(wait())
+    await asyncio.sleep(0)
+    clock.call_at(clock.now() + 6, lambda: order.append("timer"))
+    await clock.advance(10)
+    await waiting
+    assert order == ["woke", "timer"]
+
+
+async def test_cancelled_timer_does_not_fire() -> None:
+    """What was called off does not happen, nor does what happened happen again."""
+    clock = ManualClock()
+    seen: list[str] = []
+    kept = clock.call_at(clock.now() + 1, lambda: seen.append("kept"))
+    clock.call_at(clock.now() + 1, lambda: seen.append("lost")).cancel()
+    await clock.advance(1)
+    await clock.advance(1)
+    kept.cancel()
+    assert seen == ["kept"]
+
+
+async def test_clock_runs_by_itself() -> None:
+    """Who does not put it forward has a clock that goes as ever; a timer moves along when it is put forward."""
+    clock = ManualClock()
+    fired = asyncio.Event()
+    clock.call_at(clock.now() + 30.02, fired.set)
+    await clock.advance(30)
+    assert not fired.is_set()
+    await asyncio.wait_for(fired.wait(), 20)
+
+
+async def test_time_does_not_go_backwards() -> None:
+    """Advancing by nothing changes nothing."""
+    clock = ManualClock()
+    before = clock.now()
+    await clock.advance(0)
+    assert clock.now() >= before
