@@ -54,7 +54,7 @@ async def test_what_runs_and_what_happened_can_be_asked(
     }
     journal = await asked(client, "GET", f"{admin}/journal")
     assert {"InstanceChanged", "InvocationStarted"} <= {record["record"] for record in journal}
-    assert await asked(client, "GET", f"{admin}/journal?after={len(journal)}") in ([], [*journal[len(journal) :]])
+    assert (await asked(client, "GET", f"{admin}/journal?after=1"))[0] == journal[1]
     assert set(await asked(client, "GET", f"{admin}/billing")) == {"fn"}
 
 
@@ -91,7 +91,8 @@ async def test_reset_begins_anew(emulator: Emulator, admin: str, client: aiohttp
         await ws.receive()
         assert ws.close_code == 1006
     assert await asked(client, "GET", f"{admin}/faults") == []
-    assert await asked(client, "GET", f"{admin}/journal") == []
+    journal = await asked(client, "GET", f"{admin}/journal")
+    assert {record["record"] for record in journal} <= {"LogLine"}  # the function may still say that it was cut
 
 
 @pytest.mark.parametrize(

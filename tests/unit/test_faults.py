@@ -104,7 +104,7 @@ def test_refusal_is_the_clouds(status: int) -> None:
     ],
 )
 def test_fuse_burns_behind_the_right_byte(after: dict[str, Any], direction: Any, expected: int | None) -> None:
-    """After ten bytes and a message, ten more with messages that end at 4 and 8: how many of them still pass?"""
+    """After ten bytes and a message, ten more with messages that end at 4 and 8: so many of them still pass."""
     fuse = Fuse(FaultAfter.model_validate(after), direction)
     if after != {"bytes": 0}:
         assert fuse.passed("toClient", 10, [10]) is None
