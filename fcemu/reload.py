@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -52,14 +53,19 @@ async def follow(
             tell("info", f"`{key}` takes effect at the next start of fcemu")
         emulator.update(current, changes.functions, env_file)
 
-    take(Changes(configuration=True, functions=frozenset()))  # it may have changed while the functions started
     while True:
         watched = _watched(configuration, emulator.account)
         async with contextlib.aclosing(watch(*watched)) as batches:
-            async for changes in batches:
-                take(changes)
-                if _watched(configuration, emulator.account) != watched:
-                    break  # other folders from now on
+            hearing = asyncio.ensure_future(anext(batches))
+            try:
+                await asyncio.sleep(0)  # from here on changes of the configuration are heard
+                take(Changes(configuration=True, functions=frozenset()))  # it may have changed before
+                while _watched(configuration, emulator.account) == watched:  # else: other folders from now on
+                    take(await hearing)
+                    hearing = asyncio.ensure_future(anext(batches))
+            finally:
+                hearing.cancel()
+                await asyncio.gather(hearing, return_exceptions=True)
 
 
 def needing_restart(former: Account, current: Account) -> list[str]:
