@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import shutil
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,7 +16,7 @@ import aiohttp
 import pytest
 import yaml
 
-from tests.conftest import FUNCTIONS
+from tests.conftest import EXAMPLES, FUNCTIONS
 from tests.served import Fcemu, Served
 
 
@@ -62,3 +64,16 @@ async def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
             return fcemu
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def echo_node(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of examples/echo-node with its dependency installed."""
+    for program in ("node", "npm"):
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is not installed: the vendor's Node sample was NOT tested")
+    folder = tmp_path_factory.mktemp("node") / "echo-node"
+    shutil.copytree(EXAMPLES / "echo-node", folder, ignore=shutil.ignore_patterns("node_modules"))
+    command = ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error"]
+    subprocess.run(command, cwd=folder, check=True)
+    return folder

@@ -10,7 +10,6 @@ import asyncio
 import fcntl
 import json
 import os
-import shutil
 import subprocess
 import tempfile
 from collections import Counter
@@ -26,22 +25,9 @@ from websockets.exceptions import InvalidStatus
 from fcemu.emulator import Emulator
 from fcemu.journal import InvocationEnded, InvocationStarted, LogLine, Notice
 from fcemu.model import Function
-from tests.conftest import EXAMPLES, FUNCTIONS, Serve, function
+from tests.conftest import FUNCTIONS, Serve, function
 
 WsClient = Callable[..., Awaitable[list[dict[str, Any]]]]
-
-
-@pytest.fixture(scope="session")
-def echo_node(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of examples/echo-node with its dependency installed."""
-    for program in ("node", "npm"):
-        if shutil.which(program) is None:
-            pytest.skip(f"{program} is not installed: the vendor's Node sample was NOT tested")
-    folder = tmp_path_factory.mktemp("node") / "echo-node"
-    shutil.copytree(EXAMPLES / "echo-node", folder, ignore=shutil.ignore_patterns("node_modules"))
-    command = ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error"]
-    subprocess.run(command, cwd=folder, check=True)
-    return folder
 
 
 @pytest.fixture

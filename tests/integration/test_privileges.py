@@ -20,7 +20,8 @@ import pytest
 from fcemu.emulator import Emulator
 from fcemu.instances.port_binding import self_test
 from fcemu.instances.process import Keeper
-from fcemu.model import Account, Settings
+from fcemu.model import Account, Function, Settings
+from tests.conftest import function
 from tests.denied import PIDFD_GETFD, deny
 from tests.integration.test_port_binding import fixed, free_port, used_instances
 
@@ -33,21 +34,21 @@ AGAIN = "import subprocess, sys; subprocess.run([sys.executable, *sys.argv[1:]],
 """setpriv still has root's eyes when it executes Python; what that one can execute is what counts."""
 
 
-# ---- the small program that the tests run: python -m tests.integration.test_privileges [deny]
+# ---- the small program that the tests run: python -m tests.integration.test_privileges [deny | sample FOLDER]
 
 
-async def three_sockets() -> dict[str, Any]:
-    """Three sockets at concurrency 1 to a function that is hard-wired to a port, and what became of them."""
+async def open_sockets(made: Function, number: int) -> dict[str, Any]:
+    """So many sockets to a function that is hard-wired to a port, and what became of them."""
     keeper = Keeper()
     tested = await self_test(keeper)
     await asyncio.to_thread(keeper.close)
     settings = Settings(listen="127.0.0.1:0", portBinding="seccomp", stopGrace=1)
-    account = Account(functions=[fixed(free_port(), instanceConcurrency=1)], fcemu=settings)
+    account = Account(functions=[made], fcemu=settings)
     echoes = []
     async with Emulator(account) as emulator, aiohttp.ClientSession() as client:
-        sockets = [await client.ws_connect(emulator.url) for _ in range(3)]
-        for number, ws in enumerate(sockets):
-            await ws.send_str(str(number))
+        sockets = [await client.ws_connect(emulator.url) for _ in range(number)]
+        for sent, ws in enumerate(sockets):
+            await ws.send_str(str(sent))
             echoes.append(await ws.receive_str())
         for ws in sockets:
             await ws.close()
@@ -64,7 +65,12 @@ async def three_sockets() -> dict[str, Any]:
 if __name__ == "__main__":
     if sys.argv[1:] == ["deny"]:
         deny(PIDFD_GETFD)
-    print(json.dumps(asyncio.run(three_sockets())))
+    if sys.argv[1:2] == ["sample"]:
+        runtime = {"command": ["node"], "args": ["index.js"], "port": 9000}
+        vendors = function(code=sys.argv[2], customRuntimeConfig=runtime, instanceConcurrency=2)
+        print(json.dumps(asyncio.run(open_sockets(vendors, 10))))
+    else:
+        print(json.dumps(asyncio.run(open_sockets(fixed(free_port(), instanceConcurrency=1), 3))))
 
 
 # ---- the tests
@@ -137,6 +143,17 @@ def test_port_binding_works_without_privileges(public_folder: Path) -> None:
     assert found["capabilities"] == 0
     assert found["self_test"] in (False, True)
     assert (found["echoes"], found["instances"]) == (["0", "1", "2"], 3)
+
+
+def test_vendors_sample_works_without_privileges(public_folder: Path, echo_node: Path) -> None:
+    """Ten sockets at concurrency 2 are in five instances of the vendor's sample, all on port 9000, for any user."""
+    shutil.copytree(echo_node, public_folder / "echo-node")
+    command, path = ([sys.executable], "") if os.geteuid() else unprivileged(public_folder)
+    cwd = ROOT if os.geteuid() else public_folder
+    program = ["-m", "tests.integration.test_privileges", "sample", str(public_folder / "echo-node")]
+    found = outcome(run([*command, *program], cwd, PYTHONPATH=path))
+    assert (found["uid"] != 0, found["capabilities"]) == (True, 0)
+    assert (found["echoes"], found["instances"]) == ([str(sent) for sent in range(10)], 5)
 
 
 def test_port_binding_works_where_sockets_cannot_be_duplicated() -> None:
