@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fcemu.config import load as load
     from fcemu.emulator import Emulator as Emulator
+    from fcemu.kit import Kit as Kit
     from fcemu.refusals import explained as explained
     from fcemu.tokens import KeyPair as KeyPair
     from fcemu.trigger.signature import sign as sign
@@ -20,12 +21,13 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "Emulator": "fcemu.emulator",
     "KeyPair": "fcemu.tokens",
+    "Kit": "fcemu.kit",
     "explained": "fcemu.refusals",
     "load": "fcemu.config",
     "sign": "fcemu.trigger.signature",
 }
 
-__all__ = ["Emulator", "KeyPair", "__version__", "explained", "load", "sign"]
+__all__ = ["Emulator", "KeyPair", "Kit", "__version__", "explained", "load", "sign"]
 
 
 def __getattr__(name: str) -> Any:

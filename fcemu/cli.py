@@ -1,6 +1,6 @@
 """What can be said on the command line?
 
-`serve`, `exec`, `smoke`; `check`, `schema`; `sign`, `token`, `explain`; `ps`, `prune`.
+`serve`, `exec`, `smoke`, `matrix`; `check`, `schema`; `sign`, `token`, `explain`; `ps`, `prune`.
 
 Heavy modules are imported inside the commands that need them, so that `--help` answers at once.
 """
@@ -23,10 +23,12 @@ from fcemu import __version__
 from fcemu.errors import ConfigError, FcemuError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from fcemu.config import Configuration
+    from fcemu.matrix import Trial
     from fcemu.model import AccessKey, Account, OnReload
+    from fcemu.outcomes import Outcome
     from fcemu.serving import Printer
     from fcemu.tokens import KeyPair
     from fcemu.trigger.signature import Scheme
@@ -183,6 +185,72 @@ def exec_(
 
 @cli.command()
 @_FILE
+@click.option("--function", "only", multiple=True, metavar="NAME", help="Check this one; may be repeated.")
+@click.option("--path", default="/", show_default=True, help="The path of requests, with a query if need be.")
+@click.option("--websocket", is_flag=True, help="Fail where a function does not take WebSockets.")
+@click.option(
+    "--timeout-scale",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    help="Wait for so much of each timeout in truth, such as 0.01; by default the clock is put forward.",
+)
+@click.option("--junit", type=click.Path(path_type=Path), help="Write the outcomes there, as JUnit XML.")
+@_LOG
+@_LOG_FORMAT
+@_LOOP
+def smoke(
+    file: Path,
+    only: tuple[str, ...],
+    path: str,
+    websocket: bool,
+    timeout_scale: float,
+    junit: Path | None,
+    log: str | None,
+    log_format: str,
+    loop: str,
+) -> None:
+    """Check what the configuration FILE (default: trigger.yaml) promises: each function starts, answers, stops.
+
+    So are the refusals that its triggers promise, its limits and its timeout. Prints a table; in GitHub Actions also
+    annotations and the job's summary. Exit code 0 if nothing failed, 1 if something did, 2 for a bad configuration.
+    """
+    from fcemu import outcomes, probing
+    from fcemu.places import Places
+
+    shown = _from_workspace(file)
+    try:
+        account = _with_key(_load(file).account, _key_of_run()[0])
+    except ConfigError as error:
+        if "GITHUB_ACTIONS" in os.environ:
+            for problem in error.problems:
+                click.echo(outcomes.annotation(shown, problem.line, problem.key or "configuration", problem.text))
+        raise
+    known = [function.functionName for function in account.functions]
+    if unknown := [name for name in only if name not in known]:
+        raise click.BadParameter(f"no function {unknown[0]!r}; configured: {', '.join(known)}")
+    if not path.startswith("/") or not path.isascii() or not path.isprintable() or " " in path:
+        raise click.BadParameter(f"{path!r} does not begin with / or is not percent-encoded")
+    prepared, identity = probing.prepared(account, file)
+    places = Places(file.read_text("utf-8"), os.environ)
+    run = probing.Smoke(
+        config=str(file.resolve()),
+        shown=shown,
+        account=prepared,
+        identity=identity,
+        path=path,
+        only=frozenset(only),
+        websocket=websocket,
+        timeout_scale=timeout_scale,
+        line=places.line,
+    )
+    with _printer(log, log_format) as printer, asyncio.Runner(loop_factory=_loop_factory(loop)) as runner:
+        found = runner.run(probing.probe(run, printer))
+    _tell(found, f"fcemu smoke {shown}", junit)
+    sys.exit(1 if outcomes.count(found, "failed") else 0)
+
+
+@cli.command()
+@_FILE
 def check(file: Path) -> None:
     """Validate FILE, print what would be served where, and warn about what will hurt in the cloud."""
     from fcemu import report
@@ -312,6 +380,85 @@ def prune() -> None:
         click.echo("nothing was left behind")
 
 
+class _WithCommandOrList(_WithCommand):
+    """As that; `--list` needs none."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if "--list" in args[: args.index("--") if "--" in args else None]:
+            return click.Command.parse_args(self, ctx, args)
+        return super().parse_args(ctx, args)
+
+
+@cli.command(cls=_WithCommandOrList)
+@_FILE
+@click.option("--list", "list_only", is_flag=True, help="Print the scenarios and run nothing.")
+@click.option("--only", multiple=True, metavar="SCENARIO", help="Run this one, after the baseline; may be repeated.")
+@click.option("--skip", multiple=True, metavar="SCENARIO", help="Leave this one out; may be repeated.")
+@click.option(
+    "--after",
+    type=click.FloatRange(0.1, 3600),
+    default=1.0,
+    show_default=True,
+    help="Seconds that a connection lasts, or is idle, until what is a matter of time happens to it.",
+)
+@click.option(
+    "--limit",
+    type=click.FloatRange(0.1),
+    default=60.0,
+    show_default=True,
+    help="Seconds after which COMMAND is ended; then it hung.",
+)
+@click.option("--strict", is_flag=True, help="A scenario that COMMAND does not meet fails the run.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Decides what is drawn by chance.")
+@click.option("--junit", type=click.Path(path_type=Path), help="Write what came of it there, as JUnit XML.")
+@_LOOP
+@click.pass_context
+def matrix(
+    context: click.Context,
+    file: Path,
+    list_only: bool,
+    only: tuple[str, ...],
+    skip: tuple[str, ...],
+    after: float,
+    limit: float,
+    strict: bool,
+    seed: int,
+    junit: Path | None,
+    loop: str,
+) -> None:
+    """Run COMMAND, your client's test, once per documented failure, and print which it survives.
+
+    In each scenario the functions of FILE (default: trigger.yaml) are served anew, and COMMAND runs as `fcemu exec`
+    runs it, with the scenario's name in FCEMU_SCENARIO. It survives if it exits with 0. The baseline, in which nothing
+    happens, comes first; where that fails the others are not run. The exit code is 0 if whatever was met was survived.
+    """
+    from fcemu.matrix import as_outcomes, as_text, listing, passed, scenarios, select
+
+    account = _with_key(_with_options(_load(file).account, port=0), _key_of_run()[0])
+    try:
+        chosen = select(scenarios(account, after), only, skip)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    if list_only:
+        click.echo(listing(chosen))
+        return
+    from fcemu.trials import Matrix, run_all
+
+    how = Matrix(account, context.meta["command"], str(file.resolve()), limit, seed, _loop_factory(loop))
+    trials: list[Trial] = []
+    try:
+        for trial in run_all(how, chosen):
+            trials.append(trial)
+            if sys.stderr.isatty():
+                click.echo(f"{len(trials)} of {len(chosen)}: {trial.scenario.name} {trial.outcome}", err=True)
+    finally:  # what is known when it is interrupted is told as well
+        if trials:
+            click.echo(as_text(trials, strict))
+            shown, names = _from_workspace(file), (function.functionName for function in account.functions)
+            _publish(as_outcomes(trials, ", ".join(names), shown, strict), f"fcemu matrix {shown}", junit)
+    sys.exit(0 if passed(trials, strict) else 1)
+
+
 def _signing_key(config: Path | None, access_key_id: str | None, secret: str | None) -> AccessKey:
     from fcemu import credentials
     from fcemu.model import AccessKey
@@ -420,8 +567,47 @@ def _with_key(account: Account, key: AccessKey) -> Account:
     return account.model_copy(update={"accessKeys": [key]}) if needs_key else account
 
 
+def _from_workspace(file: Path) -> str:
+    """The file as GitHub names it, relative to the repository; elsewhere as it was given."""
+    workspace = os.environ.get("GITHUB_WORKSPACE")
+    if workspace and file.resolve().is_relative_to(Path(workspace).resolve()):
+        return str(file.resolve().relative_to(Path(workspace).resolve()))
+    return str(file)
+
+
+def _tell(found: Sequence[Outcome], title: str, junit: Path | None) -> None:
+    """Print outcomes and publish them."""
+    from fcemu import outcomes
+
+    click.echo(outcomes.as_table(found))
+    _publish(found, title, junit)
+
+
+def _publish(found: Sequence[Outcome], title: str, junit: Path | None) -> None:
+    """Write outcomes to `junit`, and in GitHub Actions mark the configuration and add to the summary.
+
+    Raises:
+        FcemuError: a file cannot be written.
+    """
+    import time
+
+    from fcemu import outcomes
+
+    try:
+        if junit is not None:
+            junit.write_text(outcomes.as_junit(found, title, time.time()), "utf-8")
+        if "GITHUB_ACTIONS" in os.environ:
+            for line in outcomes.as_annotations(found):
+                click.echo(line)
+            if page := os.environ.get("GITHUB_STEP_SUMMARY"):
+                with open(page, "a", encoding="utf-8") as opened:
+                    opened.write(outcomes.as_markdown(found, title))
+    except OSError as error:
+        raise FcemuError(f"the outcomes cannot be written: {error}") from error
+
+
 @contextlib.contextmanager
-def _printer(log: str | None, log_format: str = "text") -> Iterator[Printer | None]:
+def _printer(log: str | None, log_format: str) -> Iterator[Printer | None]:
     """What writes the log; nothing if nobody wants it."""
     from fcemu.serving import Printer
 

@@ -67,6 +67,45 @@ class Printer:
             os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
 
 
+class Interrupted(FcemuError):
+    """A signal came before the work was done; the exit code tells it as shells do."""
+
+    def __init__(self, signum: int) -> None:
+        self.exit_code = 128 + signum
+        super().__init__(f"ended by {signal.Signals(signum).name}")
+
+
+class Signals:
+    """What SIGINT, SIGTERM and SIGHUP mean: the first one stops, the next one ends everything at once.
+
+    Attributes:
+        stop: set by the first one.
+        came: the number of the last one; 0 if there was none.
+    """
+
+    def __init__(self) -> None:
+        self.stop = asyncio.Event()
+        self.came = 0
+        self._send: Callable[[int], None] | None = None
+        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(signum, self._on, signum)
+
+    def pass_to(self, send: Callable[[int], None] | None) -> None:
+        """From now on they are somebody else's, and so is the one that came already; None: ours again."""
+        self._send = send
+        if send is not None and self.came:
+            send(self.came)
+
+    def _on(self, signum: int) -> None:
+        self.came = signum
+        if self._send is not None:
+            self._send(signum)
+        elif self.stop.is_set():
+            # The keeper sees the end of this process and ends every function's.
+            os._exit(128 + signum)
+        self.stop.set()
+
+
 @dataclass(frozen=True)
 class Run:
     """How to serve.
@@ -153,11 +192,7 @@ async def serve(account: Account, run: Run) -> None:
         FcemuError: it could not be started.
     """
     printer = Printer(run.log_format, sys.stdout)
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(signum, _on_signal, stop, signum)
-
+    stop = Signals().stop
     following: asyncio.Task[None] | None = None
     # Where nobody can put it forward, the machine's own clock does.
     clock = ManualClock() if run.admin is not None else SystemClock()
@@ -218,13 +253,6 @@ def _note(emulator: Emulator, config: str) -> Path | None:
         text = f"`fcemu ps` will not know the address of this run: {error}"
         emulator.journal.write(Notice(emulator.clock.wall_now(), "warning", text))
         return None
-
-
-def _on_signal(stop: asyncio.Event, signum: int) -> None:
-    if stop.is_set():
-        # The keeper sees the end of this process and ends every function's.
-        os._exit(128 + signum)
-    stop.set()
 
 
 def _announce(emulator: Emulator, run: Run, printer: Printer, admin: str | None) -> None:

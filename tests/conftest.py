@@ -15,6 +15,8 @@ import pytest
 from fcemu.emulator import Emulator
 from fcemu.model import Account, Function, Settings
 
+pytest_plugins = ["pytester"]
+
 FUNCTIONS = Path(__file__).parent / "functions"
 EXAMPLES = Path(__file__).parent.parent / "examples"
 

@@ -12,8 +12,10 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 import yaml
@@ -93,7 +95,8 @@ def test_commands_in_a_page_exist(page: Path) -> None:
         for line in block.replace("\\\n", " ").splitlines():
             words = shlex.split(line.removesuffix("&"), comments=True)
             if words and words[0].endswith("fcemu"):
-                arguments = [word for word in words[2:] if word not in ("&", ">")]
+                end = words.index("--") if "--" in words else len(words)  # what follows is another program's
+                arguments = [word for word in words[2:end] if word not in ("&", ">")]
                 command = cli.commands[words[1]]
                 command.make_context(words[1], arguments, resilient_parsing=True)
                 assert all(
@@ -103,24 +106,62 @@ def test_commands_in_a_page_exist(page: Path) -> None:
                 )
 
 
-@needs_curl
-def test_ci_page_works_as_written(tmp_path: Path) -> None:
-    """The script of the page on CI runs as it stands."""
-    (script,) = blocks(ROOT / "docs" / "how-to" / "ci.md", "sh")
+CI_PAGE = ROOT / "docs" / "how-to" / "ci.md"
+
+
+@pytest.fixture
+def follow(tmp_path: Path) -> Callable[[str], subprocess.CompletedProcess[str]]:
+    """Run a script in a folder that has a configuration of the echo function and a package whose test asks it."""
     example = ROOT / "examples" / "echo-python"
-    config = (
-        (example / "trigger.yaml").read_text().replace("python3", sys.executable).replace("code: .", f"code: {example}")
-    )
-    (tmp_path / "trigger.yaml").write_text(config)
+    config = (example / "trigger.yaml").read_text().replace("python3", sys.executable)
+    (tmp_path / "trigger.yaml").write_text(config.replace("code: .", f"code: {example}"))
+    package = {"scripts": {"test": 'curl --fail --silent --show-error "$FCEMU_URL/"'}}
+    (tmp_path / "package.json").write_text(json.dumps(package))
     bin_ = tmp_path / "bin"
     bin_.mkdir()
     (bin_ / "fcemu").write_text(f'#!/bin/sh\nexec {sys.executable} -m fcemu "$@"\n')
     (bin_ / "fcemu").chmod(0o755)
-    ended = subprocess.run(
-        ["bash", "-euc", f"PATH={bin_}:$PATH\n{script}"], cwd=tmp_path, capture_output=True, text=True, timeout=60
-    )
+    env = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state"), "PATH": f"{bin_}:{os.environ['PATH']}"}
+
+    def run(script: str) -> subprocess.CompletedProcess[str]:
+        command = ["bash", "-euo", "pipefail", "-c", script]
+        return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=100, check=False)
+
+    return run
+
+
+@needs_curl
+@pytest.mark.parametrize("script", blocks(CI_PAGE, "sh"), ids=lambda script: " ".join(script.split()[:2]))
+def test_ci_page_works_as_written(script: str, follow: Callable[[str], subprocess.CompletedProcess[str]]) -> None:
+    """Each script of the page on CI runs as it stands, and reaches the function."""
+    ended = follow(script)
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert '"method": "GET"' in ended.stdout
+    assert '"method": "GET"' in ended.stdout or " passed in " in ended.stdout.splitlines()[-1]
+
+
+@needs_curl
+@pytest.mark.skipif(shutil.which("npm") is None, reason="the page uses npm, which is not installed")
+@pytest.mark.parametrize("number", [0, 1], ids=["github", "gitlab"])
+def test_ci_workflow_works_as_written(
+    number: int, follow: Callable[[str], subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    """The fcemu commands of each workflow run as they stand, and leave what the workflow keeps."""
+    found = blocks(CI_PAGE, "yml")
+    assert len(found) == 2
+    job = yaml.safe_load(found[number])
+    if number == 0:
+        steps = job["jobs"]["functions"]["steps"]
+        commands = [step["run"] for step in steps if "run" in step]
+        kept = steps[-1]["with"]["path"].split()
+    else:
+        commands, kept = job["functions"]["script"], [job["functions"]["artifacts"]["reports"]["junit"]]
+    ours = [command for command in commands if command.startswith("fcemu ")]
+    assert len(ours) == len(commands) - 1  # all but the installation
+    for command in ours:
+        ended = follow(command)
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert all((tmp_path / name).stat().st_size for name in kept)
+    assert ElementTree.parse(tmp_path / "smoke.xml").getroot().tag == "testsuites"
 
 
 @needs_curl

@@ -1,0 +1,7 @@
+"""The same kit without pytest: in a script, a notebook, or another test framework's set-up."""
+
+import fcemu
+
+with fcemu.Kit.start("trigger.yaml", timeout=5) as fc:
+    answer = fc.request("GET", "/rooms")
+    print(fc.url, answer.status, answer.text)

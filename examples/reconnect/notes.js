@@ -1,0 +1,26 @@
+// Where notes are kept, each under its job and number: one that comes twice is there once.
+//
+// STORE is a folder that all instances share. Without it notes are in the memory of one instance, and gone with it.
+const fs = require('fs/promises');
+const path = require('path');
+
+const memory = new Map(); // job → its notes by number
+
+exports.keep = async (job, number, text) => {
+  if (process.env.STORE) {
+    await fs.mkdir(folder(job), { recursive: true });
+    await fs.writeFile(path.join(folder(job), `${Number(number)}`), `${text}`);
+  } else {
+    memory.set(job, new Map(memory.get(job)).set(number, text));
+  }
+};
+
+exports.count = async (job) => {
+  if (process.env.STORE) return (await fs.readdir(folder(job)).catch(() => [])).length;
+  return memory.get(job)?.size ?? 0;
+};
+
+function folder(job) {
+  if (!/^[\w-]+$/.test(job)) throw new Error('not the name of a job');
+  return path.join(process.env.STORE, job);
+}

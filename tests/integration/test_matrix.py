@@ -1,0 +1,312 @@
+"""`fcemu matrix`: what a client survives, shown with the clients of examples/reconnect and with smaller ones."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import psutil
+import pytest
+import yaml
+
+from tests.conftest import EXAMPLES, FUNCTIONS
+from tests.served import is_alive
+
+LOOP = os.environ.get("FCEMU_TEST_LOOP", "asyncio").partition(",")[0]
+MATRIX = (sys.executable, "-m", "fcemu", "matrix", "--loop", LOOP)
+
+# The clients of the example run side by side, each for a minute.
+pytestmark = pytest.mark.timeout(300)
+
+
+def outcomes(text: str) -> dict[str, str]:
+    """The outcome of each scenario in the table that was printed."""
+    found = re.findall(r"^([a-z]\S+) +(survived|failed|hung|not reached) +\S+ +\d+\.\d", text, re.MULTILINE)
+    return dict(found)
+
+
+# ---- the example
+
+
+class Running:
+    """A matrix of the example that runs."""
+
+    def __init__(self, folder: Path, store: Path | None, *arguments: str, **environment: str) -> None:
+        self.junit = folder / f"{'-'.join(arguments)}.xml".replace("/", "_")
+        environment = {
+            **{name: value for name, value in os.environ.items() if name != "STORE"},
+            **({"STORE": str(store)} if store is not None else {}),
+            "SECOND": "40",
+            "WEBSOCKETS_BACKOFF_INITIAL_DELAY": "0.1",
+            "WEBSOCKETS_BACKOFF_MIN_DELAY": "0.1",
+            **environment,
+        }
+        command = [*MATRIX, "--limit", "25", "--junit", str(self.junit), *arguments]
+        self.output = self.junit.with_suffix(".txt").open("w+")
+        self.process = subprocess.Popen(
+            command, cwd=folder, env=environment, stdout=self.output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
+        )
+
+    def end(self) -> tuple[int, str]:
+        """Wait for its end; returns its exit code and output."""
+        code = self.process.wait(280)
+        self.output.seek(0)
+        text = self.output.read()
+        print(text)
+        return code, text
+
+    def close(self) -> None:
+        """End it, should a test have failed."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(30)
+        self.output.close()
+
+
+@pytest.fixture(scope="module")
+def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of examples/reconnect with its dependencies installed."""
+    for program in ("node", "npm"):
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is not installed: the clients of examples/reconnect were NOT tested")
+    folder = tmp_path_factory.mktemp("node") / "reconnect"
+    shutil.copytree(EXAMPLES / "reconnect", folder, ignore=shutil.ignore_patterns("node_modules"))
+    command = ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error"]
+    subprocess.run(command, cwd=folder, check=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def matrices(example: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Running]]:
+    """The matrix of each client, all of them at once: they wait most of the time."""
+    store = tmp_path_factory.mktemp("store")
+    clients = {
+        "reconnecting-websocket": ("trigger.yaml", "--", "node", "client-reconnecting-websocket.js"),
+        "socket.io": ("socketio.yaml", "--", "node", "client-socketio.js"),
+        "websockets": ("trigger.yaml", "--", sys.executable, "client_websockets.py"),
+        "naive": ("trigger.yaml", "--limit", "8", "--", "node", "client-naive.js"),
+    }
+    state = str(tmp_path_factory.mktemp("state"))
+    with contextlib.ExitStack() as stack:
+        running = {}
+        for client, arguments in clients.items():
+            running[client] = Running(example, store, *arguments, XDG_STATE_HOME=state)
+            stack.callback(running[client].close)
+        yield running
+
+
+SURVIVED_BY_ALL = ["baseline", "cold-start", "slow-line", "scatter", "redeploy"]
+FATAL = [
+    "refused-404", "refused-429", "refused-500", "refused-503", "start-fails", "timeout", "cut-early", "cut-mid-frame",
+    "cut-late", "close-1001", "close-1011", "close-1012", "close-1013", "nat-rst", "nat-fin", "crash",
+]  # fmt: skip
+DEADLY_SILENT = ["nat-blackhole", "half-open"]
+
+
+@pytest.mark.parametrize("client", ["reconnecting-websocket", "socket.io", "websockets"])
+def test_client_that_reconnects_survives_everything(matrices: dict[str, Running], client: str) -> None:
+    """The clients of examples/reconnect do their job whatever happens."""
+    code, text = matrices[client].end()
+    assert outcomes(text) == dict.fromkeys([*SURVIVED_BY_ALL, *FATAL, *DEADLY_SILENT], "survived")
+    assert code == 0
+    suites = ElementTree.parse(matrices[client].junit).getroot()
+    assert (suites.get("tests"), suites.get("failures"), suites.get("skipped")) == ("23", "0", "0")
+
+
+def test_naive_client_fails(matrices: dict[str, Running]) -> None:
+    """The naive client of examples/reconnect fails wherever a connection is lost, and hangs where nobody tells it."""
+    code, text = matrices["naive"].end()
+    assert outcomes(text) == {
+        **dict.fromkeys(SURVIVED_BY_ALL, "survived"),
+        **dict.fromkeys(FATAL, "failed"),
+        **dict.fromkeys(DEADLY_SILENT, "hung"),
+    }
+    assert code == 1
+    assert "refused-429: | Unexpected server response: 429" in text
+    assert "timeout: | the connection was closed with 1006" in text
+    assert "close-1013: | the connection was closed with 1013" in text
+    assert "half-open: the command was ended after 8 s (--limit)" in text
+    failures = ElementTree.parse(matrices["naive"].junit).getroot().iterfind(".//testcase[failure]")
+    assert {case.get("name") for case in failures} == {*FATAL, *DEADLY_SILENT}
+
+
+def test_what_relies_on_one_instance_fails(example: Path, tmp_path: Path) -> None:
+    """Notes in an instance's memory, and long polling without session affinity, do not survive a second instance."""
+    memory = ("--only", "crash", "--only", "scatter", "trigger.yaml", "--", "node", "client-reconnecting-websocket.js")
+    polling = ("--only", "scatter", "--limit", "5", "socketio.yaml", "--", "node", "client-socketio.js")
+    state = {"XDG_STATE_HOME": str(tmp_path / "state")}
+    with (
+        contextlib.closing(Running(example, None, *memory, **state)) as in_memory,
+        contextlib.closing(Running(example, tmp_path, *polling, TRANSPORT="polling", **state)) as by_polling,
+    ):
+        (_, told), (_, of_polling) = in_memory.end(), by_polling.end()
+    assert outcomes(told) == {"baseline": "survived", "crash": "failed", "scatter": "failed"}
+    assert "scatter: | there are 0 notes of 12" in told
+    assert outcomes(of_polling) == {"baseline": "survived", "scatter": "hung"}
+
+
+# ---- what the command does
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The configuration of a function that echoes."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    trigger = {"triggerName": "http", "triggerConfig": {"methods": ["GET"], "authType": "anonymous"}}
+    function = {
+        "functionName": "fn",
+        "code": str(FUNCTIONS),
+        "timeout": 30,
+        "instanceConcurrency": 10,
+        "customRuntimeConfig": {"command": [sys.executable, "echo.py"]},
+        "triggers": [trigger],
+    }
+    file = tmp_path / "trigger.yaml"
+    file.write_text(yaml.safe_dump({**function, "fcemu": {"faults": [{"name": "mine", "refuse": 500}]}}))
+    return str(file)
+
+
+def run(file: str, *arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
+    """`fcemu matrix` to its end."""
+    return subprocess.run([*MATRIX, file, *arguments], capture_output=True, text=True, timeout=120, check=False, **more)
+
+
+def python(script: str) -> list[str]:
+    """The command that runs a script."""
+    return ["--", sys.executable, "-c", f"import os, sys, urllib.request\n{script}"]
+
+
+def test_client_of_plain_requests(config: str) -> None:
+    """A client that sends one request meets what can happen to one, and no more; faults of the file do not happen."""
+    names = ["refused-429", "start-fails", "timeout", "cut-early", "cut-late", "nat-rst", "crash", "redeploy"]
+    chosen = [option for name in names for option in ("--only", name)]
+    ended = run(config, *chosen, *python("urllib.request.urlopen(os.environ['FCEMU_URL']).read()"))
+    assert outcomes(ended.stdout) == {
+        "baseline": "survived",
+        **dict.fromkeys(["refused-429", "start-fails", "cut-early", "crash"], "failed"),
+        **dict.fromkeys(["timeout", "cut-late", "nat-rst", "redeploy"], "not reached"),
+    }
+    assert ended.returncode == 1
+    assert "refused-429: the command ended with exit code 1; its requests: 429" in ended.stdout
+    assert "start-fails: | urllib.error.HTTPError: HTTP Error 412: Precondition Failed" in ended.stdout
+    assert "crash: | urllib.error.HTTPError: HTTP Error 502: Bad Gateway" in ended.stdout
+
+
+def test_failing_baseline_ends_the_run(config: str, tmp_path: Path) -> None:
+    """A command that fails where nothing happens is run once; its last lines and the log are shown."""
+    ended = run(config, *python(f"open({str(tmp_path / 'runs')!r}, 'a').write('x'); print('a\\nb'); sys.exit(3)"))
+    assert ended.returncode == 1
+    assert outcomes(ended.stdout) == {"baseline": "failed"}
+    assert (tmp_path / "runs").read_text() == "x"
+    assert (
+        "baseline: the command ended with exit code 3; its requests: none\nbaseline: | a\nbaseline: | b" in ended.stdout
+    )
+    assert "instance ready" in ended.stdout
+
+
+def test_command_that_meets_nothing(config: str, tmp_path: Path) -> None:
+    """What a command never meets is not reached, which fails a strict run only; its input is empty."""
+    script = f"open({str(tmp_path / 'names')!r}, 'a').write(os.environ['FCEMU_SCENARIO'] + ' '); sys.stdin.read()"
+    chosen = ["--only", "cut-late", "--only", "scatter", *python(script)]
+    with subprocess.Popen(["sleep", "100"], stdout=subprocess.PIPE) as input_that_never_ends:
+        ended = run(config, *chosen, stdin=input_that_never_ends.stdout)
+        input_that_never_ends.kill()
+    assert ended.returncode == 0, ended.stderr
+    assert outcomes(ended.stdout) == {"baseline": "survived", "cut-late": "not reached", "scatter": "not reached"}
+    assert (tmp_path / "names").read_text() == "baseline cut-late scatter "
+    assert run(config, "--strict", *chosen, stdin=subprocess.DEVNULL).returncode == 1
+
+
+def test_command_that_hangs_is_ended_with_all_it_started(config: str, tmp_path: Path) -> None:
+    """At the limit a command that ignores SIGTERM is ended, with what it has started; the next scenario runs."""
+    script = """
+import subprocess, time
+if os.environ["FCEMU_SCENARIO"] == "cut-early":
+    subprocess.run(["sh", "-c", "trap '' TERM; echo $$ > PIDS; sleep 1000 & echo $! >> PIDS; wait; wait"])
+""".replace("PIDS", str(tmp_path / "pids"))
+    ended = run(config, "--limit", "1", "--only", "cut-early", "--only", "cut-late", *python(script))
+    assert ended.returncode == 1
+    assert outcomes(ended.stdout) == {"baseline": "survived", "cut-early": "hung", "cut-late": "not reached"}
+    pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
+    assert len(pids) == 2
+    assert [pid for pid in pids if psutil.pid_exists(pid) and is_alive(psutil.Process(pid))] == []
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_signal_ends_the_run(config: str, tmp_path: Path, signum: signal.Signals) -> None:
+    """A signal ends the command and the run; what is known by then is shown, and no process is left."""
+    script = f"""
+import time
+if os.environ["FCEMU_SCENARIO"] == "cut-early":
+    open({str(tmp_path / "there")!r}, "w").close()
+    time.sleep(1000)
+"""
+    command = [*MATRIX, config, "--only", "cut-early", "--only", "cut-late", *python(script)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        until = time.monotonic() + 30
+        while not (tmp_path / "there").exists():
+            assert process.poll() is None
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        family = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(signum)
+        output, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (128 + signum, "fcemu: interrupted\n")
+    assert outcomes(output) == {"baseline": "survived"}
+    assert len(family) > 2
+    assert [each for each in family if is_alive(each)] == []
+
+
+def test_machines_are_told(config: str, tmp_path: Path) -> None:
+    """JUnit XML is written; GitHub Actions gets annotations and a summary."""
+    page, junit = tmp_path / "summary.md", tmp_path / "junit.xml"
+    environment = {**os.environ, "GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(page), "GITHUB_WORKSPACE": ""}
+    fetch = python("urllib.request.urlopen(os.environ['FCEMU_URL']).read()")
+    chosen = ["--junit", str(junit), "--only", "refused-429", "--only", "timeout"]
+    ended = run(config, *chosen, *fetch, env=environment)
+    assert ended.returncode == 1
+    cases = ElementTree.parse(junit).getroot().iterfind(".//testcase")
+    assert {case.get("name"): [child.tag for child in case] for case in cases} == {
+        "baseline": [],
+        "refused-429": ["failure"],
+        "timeout": ["skipped"],
+    }
+    assert re.search(
+        r"^::error file=.*,title=fn%3A refused-429::the command ended with exit code 1", ended.stdout, re.M
+    )
+    assert "refused-429" in page.read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["--list"], 0, "refused-429"),
+        (["--list", "--only", "crash"], 0, "D/04/034"),
+        (["--only", "nonsense", "--", "true"], 2, "there is no scenario nonsense"),
+        ([], 2, "write the command behind"),
+        (["--", "no-such-command"], 127, "no-such-command: command not found"),
+    ],
+    ids=["list", "list-some", "unknown", "no-command", "command-not-found"],
+)
+def test_command_line(config: str, arguments: list[str], code: int, told: str) -> None:
+    """The scenarios are listed without a command; what cannot be run is refused."""
+    ended = run(config, *arguments)
+    assert (ended.returncode, told in ended.stdout + ended.stderr) == (code, True), ended.stdout + ended.stderr
+
+
+def test_bad_configuration(tmp_path: Path) -> None:
+    """A configuration that cannot be used exits with 2, before anything runs."""
+    (tmp_path / "trigger.yaml").write_text("functionName: fn\nnonsense: 1\n")
+    ended = run(str(tmp_path / "trigger.yaml"), "--", "true")
+    assert ended.returncode == 2
+    assert "nonsense" in ended.stderr
