@@ -209,6 +209,7 @@ def _run(
                 abandoned = True
                 poll.unregister(channel)
                 keeper._kill_group(pid, signal.SIGKILL)
+    _end_rest(pid, 0.0 if abandoned else _GRACE)
     job.take_terminal()
     with contextlib.suppress(OSError):
         channel.sendall(_line(exit=keeper._exit_code(status)))
