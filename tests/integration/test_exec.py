@@ -303,6 +303,12 @@ def test_command_stands_behind_two_hyphens(arguments: list[str]) -> None:
 Start = Callable[..., Awaitable[asyncio.subprocess.Process]]
 
 
+def heed_signals() -> None:
+    """Let signals do what they do by default: these tests may run under nohup, where sh could not trap SIGHUP."""
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signum, signal.SIG_DFL)
+
+
 @pytest.fixture
 async def start(config: Callable[..., str]) -> AsyncIterator[Start]:
     """Start `fcemu exec` on a command of sh that says `up` when it runs."""
@@ -312,6 +318,7 @@ async def start(config: Callable[..., str]) -> AsyncIterator[Start]:
         process = await asyncio.create_subprocess_exec(
             *FCEMU, "exec", config(*functions), "--", "sh", "-c", script,
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+            preexec_fn=heed_signals,
         )  # fmt: skip
         started.append(process)
         assert process.stdout is not None

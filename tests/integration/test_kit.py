@@ -622,3 +622,15 @@ def test_fault_that_cannot_be_is_told(fc: fcemu.Kit) -> None:
     with fc.fault(refuse=429):
         fc.reset()
     assert fc.request("GET").status == 200
+
+
+@pytest.mark.fc(
+    instanceConcurrency=200,
+    sessionAffinity="HEADER_FIELD",
+    sessionAffinityConfig={"affinityHeaderFieldName": "x-session", "disableSessionIdReuse": True},
+)
+def test_session_ends_by_the_clock(fc: fcemu.Kit) -> None:
+    """A session that idles for its half hour is over, its id is refused for three days and good again after them."""
+    for after, status in ({}, 200), ({"minutes": 29}, 200), ({"minutes": 31}, 401), ({"days": 3}, 200):
+        fc.clock.advance(**after)
+        assert fc.request("GET", headers={"x-session": "ann"}).status == status
