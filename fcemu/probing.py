@@ -107,6 +107,7 @@ async def probe(run: Smoke, log: Printer | None) -> list[Outcome]:
         FcemuError: the account could not be served.
         Interrupted: a signal came.
     """
+    others = psutil.Process().children(recursive=True)  # of a program that does other things besides
     signals = Signals()
     stop = signals.stop
     checks = smoke.checks(run.account, run.path, run.only)
@@ -129,7 +130,7 @@ async def probe(run: Smoke, log: Printer | None) -> list[Outcome]:
         stopped.cancel()
         if not ready:
             raise Interrupted(signals.came)
-        processes = psutil.Process().children(recursive=True)
+        processes = [child for child in psutil.Process().children(recursive=True) if child not in others]
         before, begun = len(prober.records), time.perf_counter()
     seconds = time.perf_counter() - begun
     for check in checks:

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -313,6 +313,7 @@ def heed_signals() -> None:
 async def start(config: Callable[..., str]) -> AsyncIterator[Start]:
     """Start `fcemu exec` on a command of sh that says `up` when it runs."""
     started: list[asyncio.subprocess.Process] = []
+    KNOWN.clear()
 
     async def begin(script: str, *functions: dict[str, Any], ready: bool = True) -> asyncio.subprocess.Process:
         process = await asyncio.create_subprocess_exec(
@@ -330,12 +331,22 @@ async def start(config: Callable[..., str]) -> AsyncIterator[Start]:
     for process in started:
         if process.returncode is None:
             process.kill()
+    for each in KNOWN:  # should a test have failed
+        with contextlib.suppress(psutil.NoSuchProcess):
+            each.kill()
+    for process in started:
         await process.communicate()
+
+
+KNOWN: set[psutil.Process] = set()
+"""Whoever was seen below fcemu in this test."""
 
 
 def family(process: asyncio.subprocess.Process) -> list[psutil.Process]:
     """Every process that it has started, and that is still below it."""
-    return psutil.Process(process.pid).children(recursive=True)
+    found = psutil.Process(process.pid).children(recursive=True)
+    KNOWN.update(found)
+    return found
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda signum: signum.name)
@@ -374,7 +385,7 @@ async def test_signal_during_the_start_ends_it(start: Start, signum: signal.Sign
     assert not (tmp_path / "ran").exists()
 
 
-DAEMONS = "(setsid sleep 3600 &) ; setsid sh -c 'trap \"\" TERM HUP; sleep 3601; sleep 3602' & sleep 3603 & "
+DAEMONS = "(setsid sleep 3600 &) ; setsid sh -c 'trap \"\" TERM HUP; exec sleep 3601' & sleep 3603 & "
 """Three that sleep: they leave the command's group, or its children, or ignore signals."""
 
 
@@ -395,8 +406,7 @@ async def test_what_the_command_leaves_is_ended(start: Start, tmp_path: Path) ->
     process = await start(f"{DAEMONS} echo up; while [ ! -e {tmp_path}/go ]; do sleep 0.02; done; exit 3")
     everybody = await sleepers(process, 3)
     (tmp_path / "go").touch()
-    await asyncio.wait_for(process.communicate(), 30)
-    assert process.returncode == 3
+    assert await asyncio.wait_for(process.wait(), 30) == 3
     assert [each for each in everybody if is_alive(each)] == []
 
 
@@ -434,6 +444,7 @@ class Terminal:
         self.pid, self._fd = pty.fork()
         if self.pid == 0:
             os.chdir(cwd)
+            heed_signals()
             os.execvpe(argv[0], argv, {**os.environ, "PS1": "$ ", "TERM": "dumb"})
         os.set_blocking(self._fd, False)
 
@@ -454,55 +465,91 @@ class Terminal:
                 raise AssertionError(f"it ended: {self._output.decode()}") from None
         self._output = self._output.partition(text.encode())[2]
 
+    def processes(self) -> list[psutil.Process]:
+        """Whoever runs in it, itself first."""
+        shell = psutil.Process(self.pid)
+        return [shell, *shell.children(recursive=True)]
+
     def exit_code(self) -> int:
         """Wait for its end."""
         os.set_blocking(self._fd, True)
-        try:
+        with contextlib.suppress(OSError):
             while os.read(self._fd, 4096):
                 pass
-        except OSError:
-            pass
-        os.close(self._fd)
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
+    def end(self) -> None:
+        """End what is left in it, should a test have failed."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for process in self.processes():
+                process.kill()
+            os.waitpid(self.pid, 0)
+        os.close(self._fd)
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
+    """Run a command in a terminal."""
+    opened: list[Terminal] = []
+
+    def run_in(*argv: str) -> Terminal:
+        opened.append(Terminal(*argv, cwd=tmp_path))
+        return opened[-1]
+
+    yield run_in
+    for each in opened:
+        each.end()
+
+
+InTerminal = Callable[..., Terminal]
+
 
 @linux
-def test_command_that_reads_is_given_the_terminal(config: Callable[..., str], tmp_path: Path) -> None:
+def test_command_that_reads_is_given_the_terminal(config: Callable[..., str], terminal: InTerminal) -> None:
     """A command that asks a question on the terminal gets the answer."""
     script = "answer = input('your name? '); print('hello', answer)"
-    terminal = Terminal(*FCEMU, "exec", config(), "--", sys.executable, "-c", script, cwd=tmp_path)
-    terminal.sees("your name? ")
-    terminal.type("fc\n")
-    terminal.sees("hello fc")
-    assert terminal.exit_code() == 0
+    screen = terminal(*FCEMU, "exec", config(), "--", sys.executable, "-c", script)
+    screen.sees("your name? ")
+    screen.type("fc\n")
+    screen.sees("hello fc")
+    assert screen.exit_code() == 0
 
 
 @linux
-def test_control_c_is_the_commands(config: Callable[..., str], tmp_path: Path) -> None:
-    """Ctrl-C interrupts the command, once."""
-    script = "trap 'echo caught; exit 5' INT; echo up; while :; do sleep 0.02; done"
-    terminal = Terminal(*FCEMU, "exec", config(), "--", "sh", "-c", script, cwd=tmp_path)
-    terminal.sees("up")
-    terminal.type("\x03")
-    terminal.sees("caught")
-    assert terminal.exit_code() == 5
+@pytest.mark.parametrize("reads", ["", "read x; "], ids=["alone", "with the terminal"])
+def test_control_c_is_the_commands(config: Callable[..., str], terminal: InTerminal, reads: str) -> None:
+    """Ctrl-C interrupts the command, whether it was given the terminal or not."""
+    script = f"trap 'echo caught; exit 5' INT; {reads} echo up; while :; do sleep 0.02; done"
+    screen = terminal(*FCEMU, "exec", config(), "--", "sh", "-c", script)
+    if reads:
+        screen.type("\n")
+    screen.sees("up")
+    screen.type("\x03")
+    screen.sees("caught")
+    assert screen.exit_code() == 5
 
 
 @linux
 @pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
-def test_control_z_stops_a_job_that_goes_on(config: Callable[..., str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("reads", ["", "read x; "], ids=["alone", "with the terminal"])
+def test_control_z_stops_a_job_that_goes_on(config: Callable[..., str], terminal: InTerminal, reads: str) -> None:
     """In a shell Ctrl-Z stops fcemu and its command as one job, and `fg` continues both, terminal included."""
-    terminal = Terminal("bash", "--norc", "--noediting", "-i", cwd=tmp_path)
-    terminal.sees("$ ")
-    terminal.type(f"{' '.join(FCEMU)} exec {config()} -- sh -c 'echo up$((1+1)); read x; echo got-$x'\n")
-    terminal.sees("up2")
-    terminal.type("\x1a")
-    terminal.sees("Stopped")
-    terminal.type("fg\n")
-    terminal.sees("got-".join(("sh -c 'echo up$((1+1)); read x; echo ", "$x'")))
-    terminal.type("it\n")
-    terminal.sees("got-it")
-    terminal.type("echo code=$?\n")
-    terminal.sees("code=0")
-    terminal.type("exit\n")
-    assert terminal.exit_code() == 0
+    screen = terminal("bash", "--norc", "--noediting", "-i")
+    screen.sees("$ ")
+    script = f"{reads} echo up$((1+1)); while [ ! -e go ]; do sleep 0.02; done; read x; echo got-$x"
+    screen.type(f"{' '.join(FCEMU)} exec {config()} -- sh -c '{script}'\n")
+    if reads:
+        screen.type("\n")
+    screen.sees("up2")
+    screen.type("\x1a")
+    screen.sees("Stopped")
+    job = [each for each in screen.processes()[1:] if each.cmdline()[:1] == ["sh"] or "exec" in each.cmdline()]
+    assert [each.status() for each in job] == [psutil.STATUS_STOPPED] * 3  # fcemu, the watcher and the command
+    screen.type("fg; echo code=$?\n")
+    screen.sees("echo code=$?")
+    (Path(psutil.Process(screen.pid).cwd()) / "go").touch()
+    screen.type("it\n")
+    screen.sees("got-it")
+    screen.sees("code=0")
+    screen.type("exit\n")
+    assert screen.exit_code() == 0

@@ -563,9 +563,11 @@ async def test_session_without_affinity_is_found(probe: Probe, monkeypatch: pyte
 
 async def test_process_that_is_left_is_found(probe: Probe) -> None:
     """A process that is still there behind the stop fails."""
+    probing = asyncio.ensure_future(probe(function()))
+    await asyncio.sleep(0)  # what runs before it begins is none of its
     lingering = subprocess.Popen(["sleep", "60"])
     try:
-        found = await probe(function())
+        found = await probing
     finally:
         lingering.kill()
         lingering.wait()
