@@ -18,7 +18,7 @@ PURE = {
     Path(name)
     for name in (
         "model.py", "jwks.py", "errors.py", "journal.py", "report.py", "identifiers.py", "checks.py", "credentials.py",
-        "mistakes.py", "faults.py", "variants.py", "matrix.py",
+        "mistakes.py", "faults.py", "variants.py", "smoke.py", "authentic.py", "outcomes.py", "places.py", "matrix.py",
         "serverless_devs.py", "yaml_lines.py",
         "instances/environment.py", "instances/debugging.py",
         "gateway/headers.py", "gateway/response.py", "gateway/frames.py",

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
-from fcemu.clock import Clock, until
+from fcemu.clock import Clock, SystemClock, until
 from fcemu.errors import FCError, Refusal
 from fcemu.faults import Faults
 from fcemu.instances import cgroups, environment, health, hooks, readiness
@@ -115,7 +115,8 @@ class Launcher:
         self._meter = meter
         self._run = identity(os.getpid()) or ""
         self._keeper = Keeper()
-        self._watch = MemoryWatch(clock)
+        # Memory is used in real time: a clock that is put forward by a day must not look 345,600 times.
+        self._watch = MemoryWatch(SystemClock())
         self._processes: dict[str, tuple[str, FunctionProcess]] = {}
         self._alone: dict[str, str] = {}
         self._debug_ports: set[int] = set()

@@ -22,7 +22,9 @@ import yaml
 
 import fcemu
 from fcemu.errors import ConfigError, FcemuError, StartError
+from fcemu.instances import cgroups
 from fcemu.instances.identity import identity
+from fcemu.instances.memory import MemoryWatch
 from fcemu.journal import FaultFired, InstanceChanged, InvocationEnded, InvocationStarted, LogLine, Record
 from tests.conftest import FUNCTIONS
 from tests.served import is_alive
@@ -634,3 +636,19 @@ def test_session_ends_by_the_clock(fc: fcemu.Kit) -> None:
     for after, status in ({}, 200), ({"minutes": 29}, 200), ({"minutes": 31}, 401), ({"days": 3}, 200):
         fc.clock.advance(**after)
         assert fc.request("GET", headers={"x-session": "ann"}).status == status
+
+
+def test_day_is_not_watched_in_quarters_of_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory is looked at in real time: a clock that is put forward by a day does not make for looks."""
+    looks: list[None] = []
+    look = MemoryWatch._look
+
+    def counted(watch: MemoryWatch) -> None:
+        looks.append(None)
+        look(watch)
+
+    monkeypatch.setattr(cgroups, "candidates", lambda ability: [])
+    monkeypatch.setattr(MemoryWatch, "_look", counted)
+    with fcemu.Kit.start(ECHO) as kit:
+        kit.clock.advance(days=1)
+    assert len(looks) < 1000
