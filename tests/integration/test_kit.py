@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from fcemu.instances import cgroups
 from fcemu.instances.identity import identity
 from fcemu.instances.memory import MemoryWatch
 from fcemu.journal import FaultFired, InstanceChanged, InvocationEnded, InvocationStarted, LogLine, Record
+from fcemu.pytest_fixtures import Kits
 from tests.conftest import FUNCTIONS
 from tests.served import is_alive
 
@@ -47,6 +49,14 @@ UPGRADE = {
     "Sec-WebSocket-Version": "13",
     "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _end_with_this_module(_fcemu_kits: Kits) -> Iterator[None]:
+    """Emulators live as long as the session; here they make room for tests that need port 9000 of all addresses."""
+    yield
+    assert _fcemu_kits.stop() == []
+    _fcemu_kits._kits.clear()
 
 
 @pytest.fixture(scope="module")
