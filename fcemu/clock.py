@@ -11,6 +11,9 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+Due = Callable[[], "asyncio.Future[None] | None"]
+"""What a timer calls back. It may return a future: a clock that is put forward waits for it before the next timer."""
+
 
 class Timer(Protocol):
     """Something that is due once and can be called off."""
@@ -29,7 +32,7 @@ class Clock(Protocol):
         """Seconds since 1970-01-01 UTC."""
         ...
 
-    def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
+    def call_at(self, when: float, callback: Due) -> Timer:
         """Call back when `now()` has reached `when`."""
         ...
 
@@ -50,7 +53,7 @@ class SystemClock:
     now = staticmethod(time.monotonic)
     wall_now = staticmethod(time.time)
 
-    def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
+    def call_at(self, when: float, callback: Due) -> Timer:
         return asyncio.get_running_loop().call_later(max(0.0, when - self.now()), callback)
 
 
@@ -61,10 +64,10 @@ _SETTLE = 10
 class ManualTimer:
     """A timer of a `ManualClock`."""
 
-    def __init__(self, when: float, callback: Callable[[], None]) -> None:
+    def __init__(self, when: float, callback: Due) -> None:
         self.when = when
         self.handle: asyncio.TimerHandle | None = None
-        self._callback: Callable[[], None] | None = callback
+        self._callback: Due | None = callback
 
     def cancel(self) -> None:
         """Call it off."""
@@ -76,11 +79,10 @@ class ManualTimer:
     def pending(self) -> bool:
         return self._callback is not None
 
-    def fire(self) -> None:
-        """Call back, once."""
+    def fire(self) -> asyncio.Future[None] | None:
+        """Call back, once; returns what the callback does."""
         callback, self._callback = self._callback, None
-        if callback is not None:
-            callback()
+        return callback() if callback is not None else None
 
 
 class ManualClock:
@@ -102,7 +104,7 @@ class ManualClock:
         """Seconds since 1970-01-01 UTC."""
         return time.time() + self.ahead
 
-    def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
+    def call_at(self, when: float, callback: Due) -> Timer:
         """Call back when `now()` has reached `when`, by itself or because the clock was put forward."""
         timer = ManualTimer(when, callback)
         self._arm(timer)
@@ -118,7 +120,8 @@ class ManualClock:
         target, ahead = self.now() + seconds, self.ahead + seconds
         while (due := self._next()) is not None and due.when <= target:
             self._put(max(self.ahead, due.when - time.monotonic()))
-            due.fire()
+            if (under_way := due.fire()) is not None:
+                await asyncio.wait((under_way,))
             for _ in range(_SETTLE):
                 await asyncio.sleep(0)
         self._put(max(self.ahead, ahead))

@@ -118,7 +118,7 @@ class Command:
         last = await self._message()
         if "exit" not in last and self._group is not None:
             # Somebody killed the watcher; the command went with it, and what it has started goes now.
-            keeper._kill_group(self._group, signal.SIGKILL)
+            keeper.kill_group(self._group, signal.SIGKILL)
         return int(last.get("exit", 128 + signal.SIGKILL))
 
     def send(self, signum: int) -> None:
@@ -154,7 +154,7 @@ def _watch(channel: socket.socket, argv: Sequence[str]) -> NoReturn:
         inherited: dict[int, Any] = {signum: signal.getsignal(signum) for signum in (*_OUTSIDE, signal.SIGTSTP)}
         for signum in _OUTSIDE:
             signal.signal(signum, signal.SIG_IGN)
-        keeper._prctl(keeper._PR_SET_CHILD_SUBREAPER, 1)
+        keeper.prctl(keeper.PR_SET_CHILD_SUBREAPER, 1)
         if (start := _start_message(channel)) is not None:
             _run(channel, argv, start["environment"], inherited)
     finally:
@@ -165,7 +165,7 @@ def _start_message(channel: socket.socket) -> dict[str, Any] | None:
     """What to start with; None when `fcemu exec` has come to its end without."""
     data = b""
     while not data.endswith(b"\n"):
-        if not (part := keeper._receive(channel)):
+        if not (part := keeper.receive(channel)):
             return None
         data += part
     message: dict[str, Any] = json.loads(data)
@@ -175,7 +175,7 @@ def _start_message(channel: socket.socket) -> dict[str, Any] | None:
 def _run(
     channel: socket.socket, argv: Sequence[str], environment: Mapping[str, str], inherited: Mapping[int, Any]
 ) -> None:
-    wake = keeper._wake_on_child()
+    wake = keeper.wake_on_child()
     failed_read, failed_write = os.pipe()
     watcher = os.getpid()
     pid = os.fork()
@@ -199,20 +199,20 @@ def _run(
     while status is None:
         for fd, _ in poll.poll():
             if fd == wake:
-                keeper._drain(wake)
+                keeper.drain(wake)
                 status = _reap(job)
-            elif data := keeper._receive(channel):
+            elif data := keeper.receive(channel):
                 *lines, pending = (pending + data).split(b"\n")
                 for message in map(json.loads, lines):
-                    keeper._kill_group(pid, message["signal"])
+                    keeper.kill_group(pid, message["signal"])
             else:
                 abandoned = True
                 poll.unregister(channel)
-                keeper._kill_group(pid, signal.SIGKILL)
+                keeper.kill_group(pid, signal.SIGKILL)
     _end_rest(pid, 0.0 if abandoned else _GRACE)
     job.take_terminal()
     with contextlib.suppress(OSError):
-        channel.sendall(_line(exit=keeper._exit_code(status)))
+        channel.sendall(_line(exit=keeper.exit_code(status)))
 
 
 def _become(
@@ -221,7 +221,7 @@ def _become(
     """In the child: become the command. Whatever goes wrong is written to `failed`."""
     try:
         os.setpgid(0, 0)
-        keeper._prctl(keeper._PR_SET_PDEATHSIG, signal.SIGKILL)
+        keeper.prctl(keeper.PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != watcher:
             os._exit(1)  # it died between fork and prctl
         signal.set_wakeup_fd(-1)
@@ -252,9 +252,9 @@ def _reap(job: _Job) -> int | None:
 def _end_rest(group: int, grace: float) -> None:
     """End what the command has left running."""
     if grace:
-        keeper._kill_group(group, signal.SIGTERM)
+        keeper.kill_group(group, signal.SIGTERM)
         for pid in keeper.descendants(os.getpid()):
-            keeper._kill(pid, signal.SIGTERM)
+            keeper.kill(pid, signal.SIGTERM)
     until = time.monotonic() + grace
     while time.monotonic() < until:
         try:
@@ -262,7 +262,7 @@ def _end_rest(group: int, grace: float) -> None:
         except ChildProcessError:
             break  # nobody is left
         time.sleep(0.005)
-    keeper._kill_group(group, signal.SIGKILL)
+    keeper.kill_group(group, signal.SIGKILL)
     keeper.end_descendants()
 
 
@@ -290,7 +290,7 @@ class _Job:
             signal.signal(signal.SIGTSTP, self._pass_on)
         if self._foreground() == os.getpgrp() and (had_it or signum != signal.SIGTSTP):
             self._give_terminal(self.pid)
-        keeper._kill_group(self.pid, signal.SIGCONT)
+        keeper.kill_group(self.pid, signal.SIGCONT)
 
     def take_terminal(self) -> None:
         """Take back what the command was given."""
@@ -298,7 +298,7 @@ class _Job:
             self._give_terminal(os.getpgrp())
 
     def _pass_on(self, signum: int, frame: object) -> None:
-        keeper._kill_group(self.pid, signum)
+        keeper.kill_group(self.pid, signum)
 
     def _foreground(self) -> int | None:
         with contextlib.suppress(OSError):

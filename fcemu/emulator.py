@@ -18,6 +18,12 @@ from fcemu.journal import Journal
 from fcemu.model import Account
 from fcemu.scheduling.billing import Bill
 
+_ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+"""Addresses to listen on, which are none to connect to."""
+
+_FRONT = ""
+"""The name of the door to all functions, among those that are a function's own."""
+
 
 class Emulator:
     """An account behind a front. `async with` starts it and leaves nothing behind.
@@ -28,6 +34,9 @@ class Emulator:
         clock: the source of time.
         env_file: variables for every function, from `fcemu.envFile`.
         debug: start functions so that a debugger can attach; they may take all the time they want.
+        ports: give each of several functions a port of its own besides the front's. The front tells them apart by host,
+            `chat.localhost`, which browsers and curl resolve to loopback and many other clients do not. At its own
+            port a function is the only one, so any host means it. Custom domains are at the front.
 
     Attributes:
         account, env_file: what is served now, and the variables of every function.
@@ -43,6 +52,7 @@ class Emulator:
         clock: Clock | None = None,
         env_file: Mapping[str, str] | None = None,
         debug: bool = False,
+        ports: bool = False,
     ) -> None:
         self.account = account
         self.journal = journal or Journal()
@@ -51,11 +61,12 @@ class Emulator:
         self.port = 0
         self.env_file = env_file or {}
         self._debug = debug
+        self._ports = ports
         self.faults = Faults(account.fcemu.faults, account.fcemu.faultSeed)
         self._update: Timer | None = None
-        self._server: asyncio.Server | None = None
         self._pool: InstancePool | None = None
-        self._gateway: Gateway | None = None
+        self._gateways: dict[str, Gateway] = {}
+        self._servers: dict[str, asyncio.Server] = {}
 
     async def start(self) -> None:
         """Listen, and start one instance of each function unless `fcemu.start` is lazy.
@@ -67,13 +78,19 @@ class Emulator:
         sock = listening(self.account.fcemu.listen)
         self.host, self.port = sock.getsockname()[:2]
         self._pool = InstancePool(self.account, self.journal, self.clock, self.env_file, self.faults, self._debug)
-        self._gateway = Gateway(self.account, self._pool, self.journal, self.clock, self.faults)
+        named = [function.functionName for function in self.account.functions]
+        for name in (_FRONT, *(named if self._ports and len(named) > 1 else ())):
+            seen = _seen_at(name, self.account)
+            self._gateways[name] = Gateway(seen, self._pool, self.journal, self.clock, self.faults)
         try:
             await self._warm(self._pool)
             # Only now: whoever can connect can also be served.
-            self._server = await asyncio.get_running_loop().create_server(
-                self._gateway.connection, sock=sock, backlog=4096
-            )
+            for name, gateway in self._gateways.items():
+                self._servers[name] = await asyncio.get_running_loop().create_server(
+                    gateway.connection,
+                    sock=sock if name == _FRONT else listening(address(self.host, 0)),
+                    backlog=4096,
+                )
         except BaseException:
             sock.close()
             await self.stop()
@@ -90,9 +107,8 @@ class Emulator:
             changed: names of functions whose code has changed.
             env_file: new variables for every function; None where they are as before.
         """
-        if self._pool is None or self._gateway is None:
+        if self._pool is None or not self._gateways:
             raise RuntimeError("the emulator does not run")
-        pool, gateway = self._pool, self._gateway
         if (account.fcemu.faults, account.fcemu.faultSeed) != (self.account.fcemu.faults, self.account.fcemu.faultSeed):
             self.faults.replace(account.fcemu.faults, account.fcemu.faultSeed)
         self.account = account
@@ -100,15 +116,19 @@ class Emulator:
         if env_file is not None and dict(env_file) != dict(self.env_file):
             self.env_file = env_file
             changed = frozenset(function.functionName for function in account.functions)
-        pool.update(account, changed, self.env_file)
+        self._pool.update(account, changed, self.env_file)
         if self._update is not None:
             self._update.cancel()
             self._update = None
         if account.fcemu.triggerDelay:
             due = self.clock.now() + account.fcemu.triggerDelay
-            self._update = self.clock.call_at(due, lambda: gateway.update(account))
+            self._update = self.clock.call_at(due, lambda: self._update_gateways(account))
         else:
-            gateway.update(account)
+            self._update_gateways(account)
+
+    def _update_gateways(self, account: Account) -> None:
+        for name, gateway in self._gateways.items():
+            gateway.update(_seen_at(name, account))
 
     async def reset(self) -> None:
         """Begin anew, as tests do between each other: what is open is cut, sessions, records and bills are forgotten.
@@ -118,8 +138,9 @@ class Emulator:
         Raises:
             StartError: that one does not start.
         """
-        if self._pool is not None and self._gateway is not None:
-            await self._gateway.cut_open()
+        if self._pool is not None and self._gateways:
+            for gateway in self._gateways.values():
+                await gateway.cut_open()
             self._pool.forget()
         self.faults.replace(self.account.fcemu.faults, self.account.fcemu.faultSeed)
         if self._pool is not None:
@@ -134,14 +155,16 @@ class Emulator:
         """Take no more connections, stop the functions within their grace period, cut what is left."""
         if self._update is not None:
             self._update.cancel()
-        if self._server is not None:
-            self._server.close()
-            self._server = None
-        gateway, self._gateway = self._gateway, None
-        if gateway is not None and self._pool is not None:
-            gateway.refuse_new()
+        servers, self._servers = self._servers, {}
+        for server in servers.values():
+            server.close()
+        gateways, self._gateways = list(self._gateways.values()), {}
+        if gateways and self._pool is not None:
+            for gateway in gateways:
+                gateway.refuse_new()
             await self._pool.close()
-            await gateway.close()
+            for gateway in gateways:
+                await gateway.close()
 
     def bill(self, function: str) -> Bill:
         """What a function has run up so far, or had when the emulator was stopped."""
@@ -156,6 +179,12 @@ class Emulator:
         """The address of the front."""
         return f"http://{address(self.host, self.port)}"
 
+    def address_of(self, function: str = _FRONT) -> str:
+        """`host:port` at which a function answers, whatever host a client names; without one, the front's."""
+        server = self._servers.get(function)
+        port = server.sockets[0].getsockname()[1] if server is not None else self.port
+        return address(_ANY.get(self.host, self.host), port)
+
     async def __aenter__(self) -> Emulator:
         await self.start()
         return self
@@ -164,6 +193,14 @@ class Emulator:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.stop()
+
+
+def _seen_at(name: str, account: Account) -> Account:
+    """What of an account is behind a door."""
+    if name == _FRONT:
+        return account
+    alone = [function for function in account.functions if function.functionName == name]
+    return account.model_copy(update={"functions": alone, "customDomains": []})
 
 
 def address(host: str, port: int) -> str:

@@ -13,12 +13,19 @@ from fcemu import credentials, report
 from fcemu.admin import Admin
 from fcemu.clock import ManualClock
 from fcemu.command import Command
+from fcemu.emulator import Emulator
 from fcemu.model import Account
-from fcemu.ports import EmulatorWithPorts
 from fcemu.serving import Interrupted, Printer, Signals, env_file, running
 
 _TAIL = 40
 """Lines of the log that are shown when the command has failed."""
+
+
+def environment(emulator: Emulator) -> dict[str, str]:
+    """What a command is started with: our own environment, and where and how it reaches the emulator."""
+    account = emulator.account
+    addresses = {f.functionName: emulator.address_of(f.functionName) for f in account.functions}
+    return {**os.environ, **variables(account, emulator.address_of(), addresses)}
 
 
 def variables(account: Account, front: str, addresses: Mapping[str, str]) -> dict[str, str]:
@@ -60,16 +67,14 @@ async def execute(account: Account, command: Command, config: str, log: Printer 
     """
     signals = Signals()
     tail: deque[str] = deque(maxlen=_TAIL)
-    emulator = EmulatorWithPorts(account, clock=ManualClock(), env_file=env_file(account))
+    emulator = Emulator(account, clock=ManualClock(), env_file=env_file(account), ports=True)
     if log is None:
         emulator.journal.subscribe(lambda record: tail.extend(report.as_text(record)))
     async with running(emulator, config, log, signals.stop) as ready, contextlib.AsyncExitStack() as stack:
         if not ready:
             raise Interrupted(signals.came)
         admin = await stack.enter_async_context(Admin(emulator))
-        addresses = {f.functionName: emulator.address_of(f.functionName) for f in account.functions}
-        ours = variables(account, emulator.address_of(), addresses) | {"FCEMU_ADMIN_URL": admin.url}
-        await command.start({**os.environ, **ours})
+        await command.start({**environment(emulator), "FCEMU_ADMIN_URL": admin.url})
         signals.pass_to(command.send)
         code = await command.wait()
         signals.pass_to(None)

@@ -19,13 +19,12 @@ from typing import IO
 
 from fcemu import report
 from fcemu.command import Command
-from fcemu.errors import FcemuError
-from fcemu.executing import variables
+from fcemu.emulator import Emulator
+from fcemu.executing import environment
 from fcemu.journal import FaultFired, InvocationEnded, InvocationStarted, Record
 from fcemu.matrix import BASELINE, Scenario, Trial, account_in
 from fcemu.model import Account
-from fcemu.ports import EmulatorWithPorts
-from fcemu.serving import Signals, env_file, running
+from fcemu.serving import Interrupted, Signals, env_file, running
 
 _GRACE = 1.0
 """Seconds after SIGTERM that a command which took too long has to end."""
@@ -35,14 +34,6 @@ _LINES = 20
 
 _READ = 64 * 1024
 """Bytes of the command's output that are looked at, from its end."""
-
-
-class Interrupted(FcemuError):
-    """A signal came; the exit code tells it as shells do."""
-
-    def __init__(self, signum: int) -> None:
-        super().__init__("interrupted")
-        self.exit_code = 128 + signum
 
 
 @dataclass(frozen=True)
@@ -95,7 +86,7 @@ def run(matrix: Matrix, scenario: Scenario) -> Trial:
 async def _run(matrix: Matrix, scenario: Scenario, command: Command, output: IO[bytes]) -> Trial:
     signals = Signals()
     account = account_in(scenario, matrix.account, matrix.seed)
-    emulator = EmulatorWithPorts(account, env_file=env_file(account))
+    emulator = Emulator(account, env_file=env_file(account), ports=True)
     records: list[Record] = []
     log: deque[str] = deque(maxlen=_LINES)
 
@@ -110,10 +101,8 @@ async def _run(matrix: Matrix, scenario: Scenario, command: Command, output: IO[
     async with running(emulator, matrix.config, None, signals.stop) as ready:
         if not ready:
             raise Interrupted(signals.came)
-        addresses = {f.functionName: emulator.address_of(f.functionName) for f in account.functions}
-        environment = {**os.environ, **variables(account, emulator.address_of(), addresses)}
         began = time.monotonic()
-        await command.start({**environment, "FCEMU_SCENARIO": scenario.name})
+        await command.start({**environment(emulator), "FCEMU_SCENARIO": scenario.name})
         signals.pass_to(command.send)
         code, hung = await _wait(command, matrix.limit)
         seconds, said = time.monotonic() - began, tuple(log)
@@ -134,7 +123,7 @@ async def _wait(command: Command, limit: float) -> tuple[int, bool]:
     return await waiting, True
 
 
-def _redeploy(emulator: EmulatorWithPorts) -> None:
+def _redeploy(emulator: Emulator) -> None:
     """Give every function new instances as soon as a request has one of the old."""
     once = iter([[function.functionName for function in emulator.account.functions]])
 

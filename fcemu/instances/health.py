@@ -80,6 +80,7 @@ class HealthChecks:
         self._awake = awake
         self._health = Health(config)
         self._task: asyncio.Task[None] | None = None
+        self._due_at = clock.now()
         self._timer: Timer
         self._schedule()
 
@@ -90,13 +91,15 @@ class HealthChecks:
             self._task.cancel()
 
     def _schedule(self) -> None:
-        self._timer = self._clock.call_at(self._clock.now() + self._config.periodSeconds, self._due)
+        self._due_at = max(self._clock.now(), self._due_at + self._config.periodSeconds)
+        self._timer = self._clock.call_at(self._due_at, self._due)
 
-    def _due(self) -> None:
-        if self._awake():
-            self._task = asyncio.create_task(self._check())
-        else:
+    def _due(self) -> asyncio.Task[None] | None:
+        if not self._awake():
             self._schedule()
+            return None
+        self._task = asyncio.create_task(self._check())
+        return self._task
 
     async def _check(self) -> None:
         failed = await check(self._config, self._host, self._port)

@@ -34,8 +34,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-_PR_SET_PDEATHSIG = 1
-_PR_SET_CHILD_SUBREAPER = 36
+PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
 _LINUX = sys.platform == "linux"
 _libc = ctypes.CDLL(None, use_errno=True) if _LINUX else None
 
@@ -52,7 +52,7 @@ HEADER = struct.Struct("!I")
 """Length of a start message, ahead of it; the file descriptors travel with it."""
 
 
-def _prctl(option: int, value: int) -> None:
+def prctl(option: int, value: int) -> None:
     if _libc is not None:
         _libc.prctl(option, value, 0, 0, 0)
 
@@ -126,12 +126,12 @@ def _state(pid: int) -> tuple[str, str] | None:
     return fields[0].decode(), fields[19].decode()
 
 
-def _kill(pid: int, signum: int) -> None:
+def kill(pid: int, signum: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.kill(pid, signum)
 
 
-def _kill_group(pid: int, signum: int) -> None:
+def kill_group(pid: int, signum: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signum)
 
@@ -141,7 +141,7 @@ def end_descendants(seconds: float = 5.0) -> None:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         for child in _children(os.getpid()):
-            _kill(child, signal.SIGKILL)
+            kill(child, signal.SIGKILL)
         try:
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
@@ -150,7 +150,7 @@ def end_descendants(seconds: float = 5.0) -> None:
         time.sleep(0.001)
 
 
-def _wake_on_child() -> int:
+def wake_on_child() -> int:
     """A descriptor that becomes readable when a child ends."""
     read, write = os.pipe()
     for fd in (read, write):
@@ -166,7 +166,7 @@ def _ignore_terminal() -> None:
         signal.signal(signum, signal.SIG_IGN)
 
 
-def _drain(fd: int) -> None:
+def drain(fd: int) -> None:
     with contextlib.suppress(BlockingIOError):
         while os.read(fd, 4096):
             pass
@@ -208,7 +208,7 @@ def end_groups(folders: Sequence[str]) -> bool:
     for folder in folders:
         for pid in _read(f"{folder}/cgroup.procs").split():
             if pid != "0":  # so reads a process of another container
-                _kill(int(pid), signal.SIGKILL)
+                kill(int(pid), signal.SIGKILL)
         set_frozen(folder, False)
     gone = True
     for folder in folders:
@@ -268,7 +268,7 @@ class _Freezer:
         It is not waited for longer than that: whoever is deep in the kernel stops when it comes back.
         """
         if not _LINUX:
-            _kill_group(self._function, signal.SIGSTOP)
+            kill_group(self._function, signal.SIGSTOP)
             return
         until = time.monotonic() + seconds
         seen: set[int] = set()
@@ -283,19 +283,19 @@ class _Freezer:
                 if state is not None and state[0] not in "TtZX":
                     calm = 0
                     self._stopped[pid] = state[1]
-                    _kill(pid, signal.SIGSTOP)
+                    kill(pid, signal.SIGSTOP)
             if select.select([self._channel], [], [], 0.0005)[0]:
                 return
 
     def thaw(self) -> None:
         """Continue whom we stopped."""
         if not _LINUX:
-            _kill_group(self._function, signal.SIGCONT)
+            kill_group(self._function, signal.SIGCONT)
             return
         for pid, start in self._stopped.items():
             state = _state(pid)
             if state is not None and state[1] == start:
-                _kill(pid, signal.SIGCONT)
+                kill(pid, signal.SIGCONT)
         self._stopped.clear()
 
 
@@ -306,7 +306,7 @@ def _run_function(spec: dict[str, Any], channel: socket.socket, stdout: int, std
     """In the child: become the function's process. Whatever goes wrong is written to `failed`."""
     try:
         os.setsid()
-        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != spec["guard"]:
             os._exit(1)  # the guard died between fork and prctl
         for folder in spec["groups"]:
@@ -341,10 +341,10 @@ def _offer_listener(channel: socket.socket) -> None:
 def _guard(spec: dict[str, Any], channel: socket.socket, stdout: int, stderr: int) -> NoReturn:
     """Start the function, report its end, and leave nothing of it behind."""
     os.setsid()
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
     spec["guard"] = os.getpid()
     groups: list[str] = spec["groups"]
-    wake = _wake_on_child()
+    wake = wake_on_child()
     alarm = _alarm(groups)
     failed_read, failed_write = os.pipe()
     function = os.fork()
@@ -384,20 +384,20 @@ def _guard(spec: dict[str, Any], channel: socket.socket, stdout: int, stderr: in
         ready = poll.poll(timeout)
         for fd, _ in ready:
             if fd == wake:
-                _drain(wake)
+                drain(wake)
                 status = _reap(function)
             elif fd == alarm:
-                _drain(fd)
+                drain(fd)
                 if _soon(lambda: any(map(_killed_at_limit, groups))):
                     deadline = time.monotonic()
-            elif data := _receive(channel):
+            elif data := receive(channel):
                 *lines, pending = (pending + data).split(b"\n")
                 for message in map(json.loads, lines):
                     if "stop" in message:
                         grace, told = float(message["stop"]), deadline is not None
                         deadline = time.monotonic() + grace
                         if grace > 0 and not told:  # a second SIGTERM would pass for impatience
-                            _kill_group(function, signal.SIGTERM)
+                            kill_group(function, signal.SIGTERM)
                             thaw()
                     elif message["freeze"]:
                         freezer.freeze()
@@ -406,8 +406,8 @@ def _guard(spec: dict[str, Any], channel: socket.socket, stdout: int, stderr: in
             else:  # the front is gone or wants it over now
                 deadline = time.monotonic()
         if status is None and deadline is not None and time.monotonic() >= deadline:
-            _kill(function, signal.SIGKILL)
-            _kill_group(function, signal.SIGKILL)
+            kill(function, signal.SIGKILL)
+            kill_group(function, signal.SIGKILL)
             thaw()
             status = _wait_for(function)
     thaw()
@@ -431,21 +431,22 @@ def _remove(groups: Sequence[str]) -> None:
     _soon(lambda: end_groups(groups), 5.0)
 
 
-def _receive(channel: socket.socket) -> bytes:
+def receive(channel: socket.socket) -> bytes:
     try:
         return channel.recv(4096)
     except OSError:
         return b""
 
 
-def _exit_code(status: int) -> int:
+def exit_code(status: int) -> int:
+    """What a shell would tell of a wait status: the exit code, or 128 + n where signal n ended the process."""
     code = os.waitstatus_to_exitcode(status)
     return 128 - code if code < 0 else code
 
 
 def _wait_for(pid: int) -> tuple[int, int]:
     _, status, usage = os.wait4(pid, 0)
-    return _exit_code(status), usage.ru_maxrss
+    return exit_code(status), usage.ru_maxrss
 
 
 def _reap(function: int) -> tuple[int, int] | None:
@@ -456,7 +457,7 @@ def _reap(function: int) -> tuple[int, int] | None:
             if pid == 0:
                 return None
             if pid == function:
-                return _exit_code(status), usage.ru_maxrss
+                return exit_code(status), usage.ru_maxrss
     return None
 
 
@@ -480,9 +481,9 @@ def _receive_start(channel: socket.socket) -> tuple[dict[str, Any], list[int]] |
 def keep(channel: socket.socket) -> None:
     """The keeper's life: fork a guard for each start message, until the front is gone."""
     os.setsid()
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
     _ignore_terminal()
-    wake = _wake_on_child()
+    wake = wake_on_child()
     guards: dict[int, list[str]] = {}
     lost: list[list[str]] = []  # the control groups of guards that were killed
 
@@ -494,7 +495,7 @@ def keep(channel: socket.socket) -> None:
                     lost.append(groups)
         for child in _children(os.getpid()):
             if child not in guards:
-                _kill(child, signal.SIGKILL)  # left behind by a guard that was killed
+                kill(child, signal.SIGKILL)  # left behind by a guard that was killed
         lost[:] = [folders for folders in lost if not end_groups(folders)]
 
     poll = select.poll()
@@ -503,7 +504,7 @@ def keep(channel: socket.socket) -> None:
     while True:
         for fd, _ in poll.poll():
             if fd == wake:
-                _drain(wake)
+                drain(wake)
                 reap()
                 continue
             message = _receive_start(channel)

@@ -146,6 +146,26 @@ print(front == instance(os.environ["FCEMU_URL_ONE"]) != instance(os.environ["FCE
     assert run(file, sys.executable, "-c", script).stdout == "True\n"
 
 
+def test_reset_holds_at_every_port(config: Callable[..., str]) -> None:
+    """What the control plane resets is open at a function's own port no longer, either."""
+    file = config(function("one"), function("two"))
+    script = """
+import os, urllib.request
+from websockets.exceptions import ConnectionClosedError
+from websockets.sync.client import connect
+
+with connect(os.environ["FCEMU_WS_URL_TWO"]) as ws:
+    headers = {"Content-Type": "application/json"}
+    urllib.request.urlopen(urllib.request.Request(os.environ["FCEMU_ADMIN_URL"] + "/reset", b"{}", headers))
+    try:
+        ws.recv(timeout=10)
+    except ConnectionClosedError as error:
+        print(error.rcvd, urllib.request.urlopen(os.environ["FCEMU_URL_TWO"]).status)
+"""
+    ended = run(file, sys.executable, "-c", script)
+    assert ended.stdout == "None 200\n", ended.stderr
+
+
 @pytest.mark.parametrize("configured", [False, True])
 def test_command_can_sign(config: Callable[..., str], configured: bool) -> None:
     """Where a trigger checks signatures the command gets the key pair: the configured one, or one made for the run."""

@@ -287,8 +287,8 @@ async def test_without_rules_the_data_path_is_untouched(serve: Serve) -> None:
     async with opened(emulator) as ws:
         await ws.send("hello")
         assert await ws.recv() == "hello"
-        assert emulator._gateway is not None
-        (tunnel,) = emulator._gateway._tunnels
+        assert "" in emulator._gateways
+        (tunnel,) = emulator._gateways[""]._tunnels
         assert type(tunnel.client) is Pipe
 
 

@@ -265,6 +265,35 @@ async def test_what_has_happened_has_happened_before_time_passes(fc: fcemu.Kit) 
         await fc.expect_close(await connecting, 1006)
 
 
+def checked(period: int, fails: int) -> dict[str, Any]:
+    """A function with a health check."""
+    check = {"httpGetUrl": "/healthz", "periodSeconds": period, "failureThreshold": fails, "successThreshold": 2}
+    return {"customRuntimeConfig": {"command": [sys.executable, "healthy.py"], "healthCheckConfig": check}}
+
+
+async def test_health_checks_are_made_by_the_clock(tmp_path: Path) -> None:
+    """Each check that falls into a time that passes at once is made, in its order, before the clock moves on."""
+    health = tmp_path / "health"
+    health.write_text("200")
+    config = {**ECHO, **checked(period=120, fails=3), "environmentVariables": {"HEALTH": str(health)}}
+    with fcemu.Kit.start({**config, "fcemu": {**ECHO["fcemu"], "freeze": "off", "idleTimeout": 86400}}) as kit:
+
+        def states() -> list[str]:
+            changes = [record for record in kit.journal if isinstance(record, InstanceChanged)]
+            return [change.state for change in changes if change.state in ("unhealthy", "healthy")]
+
+        kit.clock.advance(minutes=20)
+        assert states() == []
+        health.write_text("500")
+        kit.clock.advance(minutes=5)
+        assert states() == []
+        kit.clock.advance(minutes=2)
+        assert states() == ["unhealthy"]
+        health.write_text("301")
+        kit.clock.advance(minutes=4, seconds=30)
+        assert states() == ["unhealthy", "healthy"]
+
+
 def test_clock_does_not_go_back(fc: fcemu.Kit) -> None:
     """Time passes in one direction."""
     with pytest.raises(ValueError, match="does not go back"):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from fcemu.clock import SystemClock, Timer
+from fcemu.clock import Due, SystemClock, Timer
 from fcemu.instances import cgroups, keeper, memory
 from fcemu.instances.cgroups import NO_GROUPS, Parent, Parents
 from fcemu.instances.identity import identity
@@ -59,9 +59,9 @@ class CountingClock(SystemClock):
     """The machine's clock; it knows how often it was asked for a timer, and for what last."""
 
     asked = 0
-    last: Callable[[], None]
+    last: Due
 
-    def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
+    def call_at(self, when: float, callback: Due) -> Timer:
         self.asked += 1
         self.last = callback
         return super().call_at(when, callback)

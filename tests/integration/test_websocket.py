@@ -17,7 +17,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from fcemu.clock import SystemClock, Timer
+from fcemu.clock import Due, SystemClock, Timer
 from fcemu.emulator import Emulator
 from fcemu.gateway import forward
 from fcemu.gateway.upstream import Upstream
@@ -38,7 +38,7 @@ class SteeredClock:
     def __init__(self) -> None:
         self._real = SystemClock()
         self._ahead = 0.0
-        self._due: dict[int, tuple[float, Callable[[], None], Timer]] = {}
+        self._due: dict[int, tuple[float, Due, Timer]] = {}
         self._count = 0
 
     def now(self) -> float:
@@ -47,7 +47,7 @@ class SteeredClock:
     def wall_now(self) -> float:
         return self._real.wall_now() + self._ahead
 
-    def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
+    def call_at(self, when: float, callback: Due) -> Timer:
         self._count += 1
         number = self._count
 
@@ -227,14 +227,14 @@ async def eventually(condition: Callable[[], bool]) -> None:
 
 
 def tunnels(emulator: Emulator) -> Any:
-    assert emulator._gateway is not None
-    return emulator._gateway._tunnels
+    assert "" in emulator._gateways
+    return emulator._gateways[""]._tunnels
 
 
 def http_connections(emulator: Emulator) -> Any:
     """The connections that aiohttp believes it has."""
-    assert emulator._gateway is not None
-    return emulator._gateway._server.connections
+    assert "" in emulator._gateways
+    return emulator._gateways[""]._server.connections
 
 
 async def closing(websocket: ClientConnection) -> tuple[int | None, str | None]:
@@ -864,8 +864,8 @@ async def test_client_that_stalls(serve: Serve, with_the_101: bool) -> None:
     emulator = await serve(function("rawsocket.py", memorySize=1024))
     path = "/hello" if with_the_101 else "/flood"
     # So that the first bytes fill it already: accepted connections inherit it.
-    assert emulator._server is not None
-    with socket.socket(fileno=os.dup(emulator._server.sockets[0].fileno())) as listener:
+    assert "" in emulator._servers
+    with socket.socket(fileno=os.dup(emulator._servers[""].sockets[0].fileno())) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
     async with opened(emulator, f"{path}?key=k&size={size}", receive_buffer=8192, limit=1024) as peer:
         await plateau(lambda: held_back(emulator))

@@ -53,6 +53,26 @@ async def test_who_waits_gets_to_act_before_the_next_timer() -> None:
     assert order == ["woke", "timer"]
 
 
+async def test_what_takes_real_time_is_waited_for() -> None:
+    """A timer that sets off something real is done with before the next one fires, and its own next one is due too."""
+    clock = ManualClock()
+    begun = clock.now()
+    order: list[str] = []
+
+    async def look() -> None:
+        await asyncio.sleep(0.02)
+        order.append(f"looked at {round(clock.now() - begun)}")
+        again()
+
+    def again() -> None:
+        clock.call_at(clock.now() + 10, lambda: asyncio.create_task(look()))
+
+    again()
+    clock.call_at(begun + 15, lambda: order.append("timer"))
+    await clock.advance(35)
+    assert order == ["looked at 10", "timer", "looked at 20", "looked at 30"]
+
+
 async def test_cancelled_timer_does_not_fire() -> None:
     """What was called off does not happen, nor does what happened happen again."""
     clock = ManualClock()
