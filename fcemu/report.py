@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from fcemu.journal import (
     FaultFired,
@@ -28,15 +29,15 @@ def as_json(record: Record) -> str:
 
 def as_text(record: Record) -> list[str]:
     """A record as log lines. `FC Invoke Start/End` are worded as the cloud words them (fc-semantics 5.7)."""
-    at = datetime.fromtimestamp(record.wall_time, UTC).strftime("%H:%M:%S.%f")[:-3]
+    at = f"{_second(int(record.wall_time))}.{int(record.wall_time % 1 * 1000):03}"
     match record:
-        case LogLine():
-            return [f"{at} {record.function} {_short(record.instance_id)} {record.stream} | {record.text}"]
         case InvocationStarted():
             where = f"{record.function} {_short(record.instance_id)}"
             return [f"{at} {where} | FC Invoke Start RequestId: {record.request_id}"]
         case InvocationEnded():
             return _ended(record, at)
+        case LogLine():
+            return [f"{at} {record.function} {_short(record.instance_id)} {record.stream} | {record.text}"]
         case HookCalled():
             error = f", Error: {record.error}" if record.error else ""
             where = f"{record.function} {_short(record.instance_id)}"
@@ -49,6 +50,11 @@ def as_text(record: Record) -> list[str]:
             return [f"{at} {record.function} {what} fault {record.rule}: {record.action}"]
         case Notice():
             return [f"{at} {record.level}: {record.text}"]
+
+
+@lru_cache(maxsize=16)
+def _second(wall_time: int) -> str:
+    return datetime.fromtimestamp(wall_time, UTC).strftime("%H:%M:%S")
 
 
 def _ended(record: InvocationEnded, at: str) -> list[str]:
@@ -89,6 +95,8 @@ def _short(instance_id: str) -> str:
 
 def _printable(target: str) -> str:
     """A request target that cannot forge a log line."""
+    if target.isprintable():
+        return target
     return "".join(c if c.isprintable() else f"\\x{ord(c) & 0xFF:02x}" for c in target)
 
 

@@ -11,7 +11,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
@@ -42,21 +42,29 @@ def env_file(account: Account) -> dict[str, str]:
 
 
 class Printer:
-    """Writes records to a stream; a reader that went away ends the printing, not the serving."""
+    """Writes records to a stream; a reader that went away ends the printing, not the serving.
+
+    What happens in one round of the event loop is written at its end, at once.
+    """
 
     def __init__(self, log_format: str, stream: TextIO) -> None:
         self._as_lines = report.as_text if log_format == "text" else lambda record: [report.as_json(record)]
         self.text = log_format == "text"
         self._stream = stream
         self._open = True
+        self._records: list[Record] = []
 
     def record(self, record: Record) -> None:
-        """Print a record of the journal."""
-        self.lines(self._as_lines(record))
+        """Print a record of the journal, soon."""
+        if not self._records:
+            asyncio.get_running_loop().call_soon(self.lines)
+        self._records.append(record)
 
-    def lines(self, lines: list[str]) -> None:
-        """Print lines, at once."""
-        if not self._open:
+    def lines(self, lines: Iterable[str] = ()) -> None:
+        """Print lines, at once, behind what is still to be printed."""
+        records, self._records = self._records, []
+        lines = [*(line for record in records for line in self._as_lines(record)), *lines]
+        if not self._open or not lines:
             return
         try:
             self._stream.write("\n".join([*lines, ""]))

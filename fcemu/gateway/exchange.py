@@ -99,7 +99,9 @@ class Exchange:
             if (transport := self.request.transport) is None or transport.is_closing():
                 raise ConnectionResetError("the client left")
             self.begun = True
-            await self.request.writer.write(data)
+            transport.write(data)
+            if self.request.protocol.writing_paused:
+                await self.request.writer.drain()
 
     async def send_interim(self, data: bytes) -> None:
         """Send an interim answer (1xx): the final one is still to come."""

@@ -168,6 +168,8 @@ class FaultyTunnel(Tunnel):
     def begin(self, injected: Injected) -> None:
         """Both sides are joined: what has no `after` happens now."""
         self.injected = injected
+        assert isinstance(self.client, FaultyPipe)
+        assert isinstance(self.function, FaultyPipe)
         self.lines: dict[Direction, Line] = {
             "toClient": Line(self, self.function, "toClient"),
             "toFunction": Line(self, self.client, "toFunction"),
@@ -246,11 +248,14 @@ class FaultyTunnel(Tunnel):
 class FaultyPipe(Pipe):
     """One side of a tunnel that something happens to."""
 
-    __slots__ = ()
+    __slots__ = ("pass_on",)
     tunnel: FaultyTunnel
 
-    def data_received(self, data: bytes) -> None:
-        self.note(data)
+    def __init__(self, tunnel: FaultyTunnel, transport: asyncio.Transport, write: Callable[[bytes], None]) -> None:
+        super().__init__(tunnel, transport, self._held_up)
+        self.pass_on = write
+
+    def _held_up(self, data: bytes) -> None:
         self.tunnel.pipe_received(self, data)
 
     def eof_received(self) -> bool:
@@ -284,7 +289,7 @@ class Line:
         at_end: called once when the queue is empty.
     """
 
-    def __init__(self, tunnel: FaultyTunnel, source: Pipe, direction: Direction) -> None:
+    def __init__(self, tunnel: FaultyTunnel, source: FaultyPipe, direction: Direction) -> None:
         self.pace = Pace()
         self.fault: Fault | None = None
         self.swallows = False
@@ -339,7 +344,7 @@ class Line:
         if not data or self.swallows:
             return
         if self.pace.idle and not self.queue:
-            self._source.write(data)
+            self._source.pass_on(data)
             return
         injected = self._tunnel.injected
         now = injected.clock.now()
@@ -358,7 +363,7 @@ class Line:
             _, data = self.queue.popleft()
             self._held -= len(data)
             if not self._source.peer.lost and not (self.swallows and self._closing is None):
-                self._source.write(data)
+                self._source.pass_on(data)
         if self._paused and self._held <= _HELD_AT_MOST and not self._source.lost:
             self._paused = False
             self._source.transport.resume_reading()

@@ -82,18 +82,24 @@ async def relay(
         # An answer before the request's body is through leaves the rest of it in the way.
         close = unbounded or not exchange.keep_alive or (sender is not None and not sender.done())
         exchange.status = head.status
-        await exchange.send(
-            headers.response_bytes(
-                head,
-                body,
-                exchange.head,
-                exchange.route,
-                request_id=exchange.request_id,
-                date=date,
-                close=close,
-                told=exchange.told,
-            )
+        answer = headers.response_bytes(
+            head,
+            body,
+            exchange.head,
+            exchange.route,
+            request_id=exchange.request_id,
+            date=date,
+            close=close,
+            told=exchange.told,
         )
+        if exchange.injected is None and not body.done and (come := upstream.come()):
+            # What has come with the head goes with the head: one write, and for a small answer the only one.
+            try:
+                answer += body.feed(come)
+            except FCError:
+                await exchange.send(answer)  # cut short, whether or not the broken chunk came with the head
+                raise
+        await exchange.send(answer)
         while not body.done:
             data = await upstream.read()
             if data:
@@ -120,17 +126,15 @@ async def relay(
 async def _final_head(exchange: Exchange, upstream: Upstream, sender: asyncio.Task[None] | None) -> ResponseHead:
     """The first response head that is not an interim one; those are passed on (100-continue, 103)."""
     while True:
-        head = await _head_or_refused_body(upstream, sender)
+        head = await (upstream.head() if sender is None else _head_or_refused_body(upstream, sender))
         if head.status >= 200 or head.status == 101:
             return head
         if exchange.head.version >= (1, 1):
             await exchange.send_interim(headers.interim_bytes(head))
 
 
-async def _head_or_refused_body(upstream: Upstream, sender: asyncio.Task[None] | None) -> ResponseHead:
+async def _head_or_refused_body(upstream: Upstream, sender: asyncio.Task[None]) -> ResponseHead:
     """The next head, unless the body turns out not to be acceptable first."""
-    if sender is None:
-        return await upstream.head()
     answer = asyncio.create_task(upstream.head())
     try:
         if not sender.done():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
+import random
 import re
 import traceback
 import uuid
@@ -35,7 +35,7 @@ from fcemu.trigger import affinity, limits
 from fcemu.trigger.admission import admit
 from fcemu.trigger.affinity import SessionClaim
 from fcemu.trigger.authentication import Authenticators, redacted
-from fcemu.trigger.request import HeaderPairs, RequestHead
+from fcemu.trigger.request import RequestHead
 from fcemu.trigger.routing import Route, Router
 
 _PARSER_LIMIT = 64 * 1024
@@ -122,7 +122,7 @@ class Gateway:
         self._account = account
         self._router = Router(account)
         self._authenticators = Authenticators(account)
-        self._common: dict[tuple[str, str], HeaderPairs] = {}
+        self._common: dict[tuple[str, str], bytes] = {}
 
     def connection(self) -> Connection:
         """A protocol for one more client connection."""
@@ -511,14 +511,15 @@ class Gateway:
 
     # ---- small things
 
-    def _common_headers(self, route: Route) -> HeaderPairs:
+    def _common_headers(self, route: Route) -> bytes:
         key = (route.function.functionName, route.qualifier)
         if key not in self._common:
-            self._common[key] = common_headers(route.function, route.qualifier, self._account.accountId)
+            pairs = common_headers(route.function, route.qualifier, self._account.accountId)
+            self._common[key] = headers.lines(pairs)
         return self._common[key]
 
     def _new_request_id(self) -> str:
-        return request_id(self._clock.wall_now(), int.from_bytes(os.urandom(12)))
+        return request_id(self._clock.wall_now(), random.getrandbits(96))
 
     def _now_date(self) -> str:
         second = int(self._clock.wall_now())
@@ -530,7 +531,7 @@ class Gateway:
 def _head(request: web.BaseRequest) -> RequestHead:
     """The request head as it came. An absolute target (RFC 9112 3.2.2) is read as its path and host."""
     target, headers = request._message.path, tuple(request.raw_headers)
-    if match := _ABSOLUTE.fullmatch(target):
+    if not target.startswith("/") and (match := _ABSOLUTE.fullmatch(target)):
         host, rest = match.groups()
         target = rest if rest.startswith("/") else "/" + rest
         headers = (
@@ -543,5 +544,4 @@ def _head(request: web.BaseRequest) -> RequestHead:
         headers=headers,
         version=(request.version.major, request.version.minor),
         scheme=request.scheme,
-        peer=request.remote or "",
     )

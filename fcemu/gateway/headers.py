@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import replace
 from http import HTTPStatus
 from urllib.parse import urlsplit
@@ -10,13 +11,14 @@ from urllib.parse import urlsplit
 from fcemu.errors import FCError, Refusal
 from fcemu.gateway.response import Body, ResponseHead, bad_response, is_reserved
 from fcemu.trigger import cors, limits
-from fcemu.trigger.request import HeaderPairs, RequestHead
+from fcemu.trigger.request import RequestHead
 from fcemu.trigger.routing import Route
 
 _HOP_BY_HOP = frozenset(
     (b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade")
 )
 _NEVER_NAMED = frozenset((b"host", b"content-length", b"content-type", b"transfer-encoding"))
+_DROPPED = _HOP_BY_HOP | {b"content-length"}
 _APK = b"application/vnd.android.package-archive"
 
 
@@ -26,50 +28,55 @@ def without_hops(head: RequestHead) -> RequestHead:
     It is done before authentication, so that a client cannot name, and so remove, what authentication sets. What says
     where the body ends and what it is stays, whoever names it: without it the body would pass for a request.
     """
-    named = {
-        token.strip().lower()
-        for name, value in head.headers
-        if name.lower() == b"connection"
-        for token in value.split(b",")
-    }
-    if not named:
+    if head.first(b"connection") is None:
         return head
-    dropped = (named | {b"connection"}) - _NEVER_NAMED
-    return replace(head, headers=tuple(pair for pair in head.headers if pair[0].lower() not in dropped))
+    dropped = _named(head) | {b"connection"}
+    kept = (pair for pair, lower in zip(head.headers, head.names, strict=True) if lower not in dropped)
+    return replace(head, headers=tuple(kept))
 
 
-def request_bytes(head: RequestHead, common: HeaderPairs, *, request_id: str, base_path: str, websocket: bool) -> bytes:
+def _named(head: RequestHead) -> set[bytes]:
+    """What a client asks to be dropped, and may."""
+    tokens = {token.strip().lower() for value in head.values(b"connection") for token in value.split(b",")}
+    return tokens - _NEVER_NAMED
+
+
+def request_bytes(head: RequestHead, common: bytes, *, request_id: str, base_path: str, websocket: bool) -> bytes:
     """The head that the instance gets: method, raw target and header pairs in their order.
 
     Dropped: `x-fc-*` of the client, hop-by-hop headers (all but the upgrade's own), what `Connection` names.
+
+    Args:
+        common: the lines that every request to the function carries, as `lines` makes them.
     """
-    if not websocket:
-        head = without_hops(head)
-    dropped = {b"content-length", *_HOP_BY_HOP}
+    dropped = _DROPPED
+    if not websocket and head.first(b"connection") is not None:
+        dropped = _DROPPED | _named(head)
     lines = [f"{head.method} {head.target} HTTP/1.1".encode("utf-8", "surrogateescape")]
-    for name, value in head.headers:
-        lower = name.lower()
+    for pair, lower in zip(head.headers, head.names, strict=True):
         if lower not in dropped and not lower.startswith(b"x-fc-"):
-            lines.append(b"%b: %b" % (name, value))
+            lines.append(b"%b: %b" % pair)
     if websocket:
-        lines += [b"Connection: Upgrade", b"Upgrade: websocket"]
+        lines.append(b"Connection: Upgrade\r\nUpgrade: websocket")
     elif head.is_chunked:
         lines.append(b"Transfer-Encoding: chunked")
     elif head.content_length is not None:
         lines.append(b"Content-Length: %d" % head.content_length)
-    if head.header("host") is None:
+    if head.first(b"host") is None:
         lines.append(b"Host: localhost")
-    if head.header("x-forwarded-proto") is None:
+    if head.first(b"x-forwarded-proto") is None:
         lines.append(b"X-Forwarded-Proto: " + head.scheme.encode())
-    lines += [b"%b: %b" % pair for pair in common]
-    lines += [
-        b"X-Fc-Base-Path: " + (base_path or head.path).encode("utf-8", "surrogateescape"),
-        b"X-Fc-Control-Path: /http-invoke",
-        b"X-Fc-Request-Id: " + request_id.encode(),
-        b"",
-        b"",
-    ]
+    path = (base_path or head.path).encode("utf-8", "surrogateescape")
+    lines.append(
+        b"%bX-Fc-Base-Path: %b\r\nX-Fc-Control-Path: /http-invoke\r\nX-Fc-Request-Id: %b\r\n\r\n"
+        % (common, path, request_id.encode())
+    )
     return b"\r\n".join(lines)
+
+
+def lines(pairs: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Header lines, each with its end."""
+    return b"".join([b"%b: %b\r\n" % pair for pair in pairs])
 
 
 def check_response(head: ResponseHead, request: RequestHead, route: Route, redirects: str) -> None:
@@ -81,19 +88,18 @@ def check_response(head: ResponseHead, request: RequestHead, route: Route, redir
     Raises:
         FCError: BAD_RESPONSE, EXTERNAL_REDIRECT or APK_DOWNLOAD.
     """
-    size = limits.headers_size(head.headers)
-    if size > limits.HEADERS:
-        raise bad_response(f"the response headers are {size} bytes; at most {limits.HEADERS} are allowed")
+    if head.size > limits.HEADERS:
+        raise bad_response(f"the response headers are {head.size} bytes; at most {limits.HEADERS} are allowed")
     if not route.default_domain:
         return
-    location = next(iter(head.values(b"location")), None)
+    location = head.first(b"location")
     if location is not None and 300 <= head.status < 400 and _is_forbidden(location, request, redirects):
         raise FCError(
             Refusal.EXTERNAL_REDIRECT,
             reason=f"the function redirects to {location.decode('latin-1')}",
             remedy="redirect from a custom domain (customDomains:), or answer with a page",
         )
-    if route.public and any(value.lower().startswith(_APK) for value in head.values(b"content-type")):
+    if route.public and any([value.lower().startswith(_APK) for value in head.values(b"content-type")]):
         raise FCError(Refusal.APK_DOWNLOAD, remedy="serve the APK from a custom domain")
 
 
@@ -122,31 +128,33 @@ def response_bytes(
     Args:
         told: the header that tells a client its session's id.
     """
-    dropped = head.connection_options
-    if route.default_domain:
-        dropped.add(b"content-disposition")
-    kept = [pair for pair in head.headers if not is_reserved(pair[0]) and pair[0].lower() not in dropped]
-    added = list(cors.response_headers(request, {name.lower() for name, _ in kept}))
+    named, forced = head.connection_options, route.default_domain
+    pairs, present = [], set()
+    for pair, lower in zip(head.headers, head.names, strict=True):
+        if not (lower in named or is_reserved(lower) or (forced and lower == b"content-disposition")):
+            pairs.append(pair)
+            present.add(lower)
+    pairs += cors.response_headers(request, present)
     if told is not None:
-        added.append(told)
+        pairs.append(told)
     if body.chunked_out:
-        added.append((b"Transfer-Encoding", b"chunked"))
+        pairs.append((b"Transfer-Encoding", b"chunked"))
     elif head.status == 304 or request.method == "HEAD":
-        added += [(b"Content-Length", value) for value in head.values(b"content-length")[:1]]
+        pairs += [(b"Content-Length", value) for value in head.values(b"content-length")[:1]]
     elif head.content_length is not None and not head.chunked and head.status != 204:
-        added.append((b"Content-Length", b"%d" % head.content_length))
-    return _head(head.status, head.reason, kept + added, route, request, request_id, date, close)
+        pairs.append((b"Content-Length", b"%d" % head.content_length))
+    return _head(head.status, head.reason, pairs, route, request, request_id, date, close)
 
 
 def switching_bytes(head: ResponseHead, *, request_id: str) -> bytes:
     """The 101 that the client gets: the function's own headers, its `x-fc-*` replaced by the request id."""
     kept = [(name, value) for name, value in head.headers if not name.lower().startswith(b"x-fc-")]
-    return _lines(head.status, head.reason, [*kept, (b"X-Fc-Request-Id", request_id.encode())])
+    return _message(head.status, head.reason, [*kept, (b"X-Fc-Request-Id", request_id.encode())])
 
 
 def interim_bytes(head: ResponseHead) -> bytes:
     """A 1xx answer, passed on as it is."""
-    return _lines(head.status, head.reason, list(head.headers))
+    return _message(head.status, head.reason, list(head.headers))
 
 
 def preflight_bytes(request: RequestHead, route: Route, *, request_id: str, date: str, close: bool) -> bytes:
@@ -194,18 +202,17 @@ def _head(
     date: str,
     close: bool,
 ) -> bytes:
-    pairs = list(pairs)
     if route is None or route.default_domain:
         # Forced download on the vendor's domains, errors included (D/04/002, D/08/106).
         pairs.append((b"Content-Disposition", b"attachment"))
-    pairs += [(b"X-Fc-Request-Id", request_id.encode()), (b"Date", date.encode())]
+    pairs.append((b"X-Fc-Request-Id", request_id.encode()))
+    pairs.append((b"Date", date.encode()))
     if close:
         pairs.append((b"Connection", b"close"))
     elif request is not None and request.version < (1, 1):
         pairs.append((b"Connection", b"keep-alive"))
-    return _lines(status, reason, pairs)
+    return _message(status, reason, pairs)
 
 
-def _lines(status: int, reason: bytes, pairs: list[tuple[bytes, bytes]]) -> bytes:
-    lines = [b"HTTP/1.1 %d %b" % (status, reason), *(b"%b: %b" % pair for pair in pairs), b"", b""]
-    return b"\r\n".join(lines)
+def _message(status: int, reason: bytes, pairs: Iterable[tuple[bytes, bytes]]) -> bytes:
+    return b"HTTP/1.1 %d %b\r\n%b\r\n" % (status, reason, lines(pairs))

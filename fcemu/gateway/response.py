@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
 
 import httptools
 
 from fcemu.errors import FCError, Refusal
-from fcemu.trigger.request import HeaderPairs
+from fcemu.trigger.request import HeaderPairs, HeaderSection
 
 # D/04/055: a function may not set these; FC ignores them without a word. Framing is the gateway's.
 _RESERVED = frozenset(
@@ -20,44 +20,45 @@ _RESERVED = frozenset(
 
 
 def is_reserved(name: bytes) -> bool:
-    """A header or trailer of a response that is never a function's to set."""
-    lower = name.lower()
-    return lower in _RESERVED or lower.startswith(b"x-fc-")
+    """Whether a header or trailer of a response, its name in lower case, is never a function's to set."""
+    return name in _RESERVED or name.startswith(b"x-fc-")
 
 
-class ResponseHead(NamedTuple):
-    """A status line and its header pairs, as the function sent them."""
+@dataclass(slots=True)
+class ResponseHead(HeaderSection):
+    """A status line and its header pairs, as the function sent them. Nobody changes one.
+
+    Attributes:
+        chunked: its body comes in chunks; `parse_head` lets no other transfer coding in.
+        content_length: the announced length of the body; None without one.
+        connection_options: what `Connection` names, in lower case.
+        keeps_alive: the instance leaves the connection open behind its answer (RFC 9112 9.3).
+    """
 
     status: int
     reason: bytes
     headers: HeaderPairs
     version: tuple[int, int] = (1, 1)
+    chunked: bool = field(init=False, repr=False, compare=False)
+    content_length: int | None = field(init=False, repr=False, compare=False)
+    connection_options: Collection[bytes] = field(init=False, repr=False, compare=False)
+    keeps_alive: bool = field(init=False, repr=False, compare=False)
 
-    def values(self, name: bytes) -> list[bytes]:
-        """All values of a lower-case header name."""
-        return [value for key, value in self.headers if key.lower() == name]
+    def __post_init__(self) -> None:
+        self._index()
+        first = self._first
+        self.chunked = b"transfer-encoding" in first
+        length = first.get(b"content-length")
+        self.content_length = int(length) if length is not None and length.isdigit() else None
+        options = self.connection_options = _options(self.values(b"connection")) if b"connection" in first else ()
+        self.keeps_alive = b"close" not in options and (self.version >= (1, 1) or b"keep-alive" in options)
 
-    @property
-    def chunked(self) -> bool:
-        """Its body comes in chunks; `parse_head` lets no other transfer coding in."""
-        return bool(self.values(b"transfer-encoding"))
 
-    @property
-    def content_length(self) -> int | None:
-        """The announced length of the body; None without one."""
-        lengths = self.values(b"content-length")
-        return int(lengths[0]) if lengths and lengths[0].isdigit() else None
+def _options(values: list[bytes]) -> set[bytes]:
+    return {option.strip().lower() for value in values for option in value.split(b",")}
 
-    @property
-    def keeps_alive(self) -> bool:
-        """The instance leaves the connection open behind its answer (RFC 9112 9.3)."""
-        options = self.connection_options
-        return b"close" not in options and (self.version >= (1, 1) or b"keep-alive" in options)
 
-    @property
-    def connection_options(self) -> set[bytes]:
-        """What `Connection` names, in lower case."""
-        return {option.strip().lower() for value in self.values(b"connection") for option in value.split(b",")}
+_VERSIONS = {"1.1": (1, 1), "1.0": (1, 0)}
 
 
 class _HeadReader:
@@ -86,12 +87,11 @@ def parse_head(raw: bytes) -> ResponseHead:
         pass
     except httptools.HttpParserError as error:
         raise bad_response(f"the function's response is not valid HTTP: {error}") from error
-    major, minor = (int(digit) for digit in parser.get_http_version().split("."))
-    head = ResponseHead(parser.get_status_code(), reader.reason, tuple(reader.headers), (major, minor))
-    if major != 1:
-        raise bad_response(f"the function answers in HTTP/{major}.{minor}, not HTTP/1.1")
-    codings = head.values(b"transfer-encoding")
-    if codings and [coding.lower() for coding in codings] != [b"chunked"]:
+    version = _VERSIONS.get(parser.get_http_version())
+    if version is None:
+        raise bad_response(f"the function answers in HTTP/{parser.get_http_version()}, not HTTP/1.1")
+    head = ResponseHead(parser.get_status_code(), reader.reason, tuple(reader.headers), version)
+    if head.chunked and [coding.lower() for coding in head.values(b"transfer-encoding")] != [b"chunked"]:
         # Where such a body ends is anybody's guess (RFC 9112 6.1).
         raise bad_response("the function's Transfer-Encoding is not `chunked`")
     return head
@@ -192,7 +192,7 @@ class Body:
             self.surplus = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not is_reserved(name):
+        if not is_reserved(name.lower()):
             self._trailers.append(b"%b: %b\r\n" % (name, value))
 
     def on_headers_complete(self) -> None:

@@ -29,34 +29,45 @@ _LINGER = 10.0
 """Seconds an instance has to read the rest after its client left ("1-10 s later": fc-semantics 8)."""
 
 
+_LONGEST = frames.LONGEST_CLOSE
+_SMALL = _LONGEST // 2 + 1
+"""Bytes. Two pieces that are no smaller hold any Close frame."""
+
 _T = TypeVar("_T", bound="Tunnel")
 
 
 class Pipe(asyncio.Protocol):
     """One side of a tunnel: what its transport receives goes to the other's."""
 
-    __slots__ = ("ended", "last", "lost", "peer", "transport", "tunnel", "write")
+    __slots__ = ("_before", "_last", "ended", "lost", "peer", "transport", "tunnel", "write")
 
     def __init__(self, tunnel: Tunnel, transport: asyncio.Transport, write: Callable[[bytes], None]) -> None:
         self.tunnel = tunnel
         self.transport = transport
         self.write = write
-        self.last = b""
+        self._before = self._last = b""
         self.ended = False
         self.lost = False
         self.peer: Pipe
 
     def data_received(self, data: bytes) -> None:
-        # The hottest lines of fcemu. The last bytes are kept for the log's close code, nothing is parsed.
-        size = frames.LONGEST_CLOSE
-        self.last = data[-size:] if len(data) >= size else (self.last + data)[-size:]
-        self.tunnel.latest = self
+        # The hottest lines of fcemu: first the data goes on. Then what may be the end of a Close frame is kept for the
+        # log; nothing is parsed. Small pieces are joined, of large ones two are enough to hold a whole frame.
         self.write(data)
-
-    def note(self, data: bytes) -> None:
-        """Keep the last bytes, for who does not write them at once."""
-        self.last = (self.last + data)[-frames.LONGEST_CLOSE :]
         self.tunnel.latest = self
+        if len(data) > _LONGEST:
+            self._last = data[-_LONGEST:]
+        elif len(data) < _SMALL:
+            self._last = (self._before + self._last + data)[-_LONGEST:]
+            self._before = b""
+        else:
+            self._before = self._last
+            self._last = data
+
+    @property
+    def last(self) -> bytes:
+        """The last bytes that it received, as many as a Close frame can have."""
+        return (self._before + self._last)[-_LONGEST:]
 
     def pause_writing(self) -> None:
         self.peer.transport.pause_reading()

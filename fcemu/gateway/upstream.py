@@ -98,6 +98,10 @@ class Upstream(asyncio.Protocol):
         """What has come; empty at the end of the connection."""
         while not self._buffer and not self._ended:
             await self._more()
+        return self.come()
+
+    def come(self) -> bytes:
+        """What has come, without waiting; maybe nothing."""
         data, self._buffer = self._buffer, b""
         return data
 
@@ -106,8 +110,7 @@ class Upstream(asyncio.Protocol):
         if not self._paused:
             self._paused = True
             self.transport.pause_reading()
-        data, self._buffer = self._buffer, b""
-        return data
+        return self.come()
 
     def abort(self) -> None:
         """Drop the connection."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -133,24 +133,33 @@ class InstancePool:
         Raises:
             FCError: 429 if there can be no slot, 412 if the instance did not start, 401 if there is no such session.
         """
-        future: asyncio.Future[tuple[RunningInstance, bool]] = asyncio.get_running_loop().create_future()
-        self._assigned[invocation] = future
-        name = function.functionName
-        try:
-            self._perform(self.scheduler.submit(invocation, name, self.clock.now(), session))
-            instance, cold = await future
-        except BaseException:
-            self._perform(self.scheduler.release(invocation, self.clock.now()))
-            raise
-        finally:
-            del self._assigned[invocation]
-        now = self.clock.now()
-        instance.process.thaw()
+        now, name = self.clock.now(), function.functionName
+        match self.scheduler.submit(invocation, name, now, session):
+            case [Assign(_, id, cold)]:
+                instance = self._instances[id]
+            case actions:
+                instance, cold = await self._wait(invocation, actions)
+                now = self.clock.now()
+        if instance.process.frozen:
+            instance.process.thaw()
         self.meter.start(instance.id, now)
         self._journal.write(InvocationStarted(self.clock.wall_now(), invocation, name, instance.id))
         lease = Lease(self, invocation, instance, cold, now)
         instance.leases.add(lease)
         return lease
+
+    async def _wait(self, invocation: str, actions: list[Action]) -> tuple[RunningInstance, bool]:
+        """Until the invocation has an instance; and whether that was started for it."""
+        future: asyncio.Future[tuple[RunningInstance, bool]] = asyncio.get_running_loop().create_future()
+        self._assigned[invocation] = future
+        try:
+            self._perform(actions)
+            return await future
+        except BaseException:
+            self._perform(self.scheduler.release(invocation, self.clock.now()))
+            raise
+        finally:
+            del self._assigned[invocation]
 
     def release(self, lease: Lease, invocation: str) -> int:
         """Take a slot back; returns the milliseconds billed for the invocation."""
@@ -399,7 +408,7 @@ class InstancePool:
         task.add_done_callback(self._tasks.discard)
 
     def _new_id(self) -> str:
-        return instance_id(self.clock.wall_now(), int.from_bytes(os.urandom(12)))
+        return instance_id(self.clock.wall_now(), random.getrandbits(96))
 
     def _changed(self, function: Function, id: str, state: Any, detail: str = "") -> None:
         self._journal.write(InstanceChanged(self.clock.wall_now(), function.functionName, id, state, detail))

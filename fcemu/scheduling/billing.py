@@ -20,6 +20,14 @@ class _Interval:
     milliseconds: int = 0
 
 
+@dataclass
+class _Total:
+    """What a function has run up, as it grows."""
+
+    invocations: int = 0
+    milliseconds: int = 0
+
+
 @dataclass(frozen=True)
 class Bill:
     """What one function has run up."""
@@ -41,11 +49,14 @@ class BillingMeter:
 
     def __init__(self) -> None:
         self._intervals: dict[str, _Interval] = {}
-        self._bills: dict[str, Bill] = {}
+        self._totals: dict[str, _Total] = {}
 
     def start(self, instance_id: str, now: float) -> None:
         """An invocation begins on an instance."""
-        self._intervals.setdefault(instance_id, _Interval(billed_until=now)).in_flight += 1
+        interval = self._intervals.get(instance_id)
+        if interval is None:
+            interval = self._intervals[instance_id] = _Interval(billed_until=now)
+        interval.in_flight += 1
 
     def end(self, instance_id: str, function: str, now: float, calls: int = 1) -> int:
         """An invocation ends; returns the milliseconds that it added to the bill.
@@ -65,14 +76,18 @@ class BillingMeter:
         interval.milliseconds = total
         if interval.in_flight == 0:
             del self._intervals[instance_id]
-        bill = self._bills.get(function, Bill())
-        self._bills[function] = Bill(bill.invocations + calls, bill.milliseconds + share)
+        bill = self._totals.get(function)
+        if bill is None:
+            bill = self._totals[function] = _Total()
+        bill.invocations += calls
+        bill.milliseconds += share
         return share
 
     def clear(self) -> None:
         """Begin the bills anew; what runs is billed from its start."""
-        self._bills.clear()
+        self._totals.clear()
 
     def bill(self, function: str) -> Bill:
         """What a function has run up so far, invocations in flight excluded."""
-        return self._bills.get(function, Bill())
+        total = self._totals.get(function, _Total())
+        return Bill(total.invocations, total.milliseconds)

@@ -35,7 +35,7 @@ _LONGEST_BACKOFF = 60.0
 """Seconds."""
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Assign:
     """Run the invocation on the instance."""
 
@@ -175,9 +175,11 @@ class Scheduler:
         self._running: dict[str, _Instance] = {}  # by invocation
         self._waiting: dict[str, _Instance] = {}  # by invocation
         self._session_of: dict[str, tuple[str, bool]] = {}  # by invocation: the session's id, and whether it began it
+        self._due: float | None = None  # nothing is due before; None where that has to be worked out anew
 
     def configure(self, function: str, terms: Terms, sessions: Sessions | None = None) -> None:
         """Announce a function, or what has changed of it; living sessions go on if there still are sessions."""
+        self._due = None
         group = self._functions.setdefault(function, _Function(function, terms))
         group.terms = terms
         if group.sessions is None or sessions is None:
@@ -224,9 +226,12 @@ class Scheduler:
         if not instance.in_flight:
             instance.idle_since = now
             if instance.state is _State.RETIRING and not self._is_pinned(instance, now):
+                self._due = None
                 stop = self._drop(instance, "newer code has taken its place" if instance.old else "replaced", now)
                 return [stop, *self._replenish(group, now)]
-        return self._drain(group, now, cold=False)
+            if self._due is not None:
+                self._due = min(self._due, self._release_at(instance))
+        return self._drain(group, now, cold=False) if group.queue else []
 
     def tell_session(self, invocation: str, id: str) -> None:
         """The function told the id of the session that the invocation began."""
@@ -251,6 +256,7 @@ class Scheduler:
 
     def ready(self, instance_id: str, now: float) -> list[Action]:
         """An instance accepts requests."""
+        self._due = None
         instance = self._instances.get(instance_id)
         if instance is None:
             return []
@@ -268,6 +274,7 @@ class Scheduler:
 
     def failed(self, instance_id: str, error: FCError, now: float) -> list[Action]:
         """An instance could not be started: those that waited for it get the error."""
+        self._due = None
         instance = self._instances.get(instance_id)
         if instance is None:
             return []
@@ -282,6 +289,7 @@ class Scheduler:
         Args:
             error: what to answer should it be part of a crash loop.
         """
+        self._due = None
         instance = self._instances.get(instance_id)
         if instance is None:
             return []
@@ -292,6 +300,7 @@ class Scheduler:
 
     def health(self, instance_id: str, unhealthy: FCError | None, now: float) -> list[Action]:
         """An instance became unhealthy, or healthy again (None)."""
+        self._due = None
         instance = self._instances.get(instance_id)
         if instance is None:
             return []
@@ -300,6 +309,7 @@ class Scheduler:
 
     def cap(self, function: str, limit: int, reason: str, now: float) -> list[Action]:
         """From now on at most `limit` instances of the function; surplus starting ones are given up."""
+        self._due = None
         group = self._functions[function]
         group.limit, group.limit_reason = limit, reason
         actions: list[Action] = []
@@ -313,6 +323,7 @@ class Scheduler:
         Args:
             alone: no second instance can exist beside those there are, so that they are ended first.
         """
+        self._due = None
         group = self._functions[function]
         group.generation += 1
         group.failures, group.retry_at = 0, -math.inf
@@ -327,6 +338,7 @@ class Scheduler:
 
     def forget(self, function: str, now: float) -> list[Action]:
         """The function is no longer configured: its instances end as they do after a reload."""
+        self._due = None
         group = self._functions[function]
         group.terms = Terms(group.terms.concurrency, group.terms.idle_timeout, reserved=0, drain=group.terms.drain)
         group.limit, group.limit_reason = 0, f"function {function} is no longer configured"
@@ -337,6 +349,7 @@ class Scheduler:
 
     def clear(self, now: float) -> None:
         """Forget sessions and failures."""
+        self._due = None
         for group in self._functions.values():
             group.failures, group.retry_at = 0, -math.inf
             for instance in group.instances.values():
@@ -360,6 +373,7 @@ class Scheduler:
 
     def tick(self, now: float) -> list[Action]:
         """Time has passed: release what was idle for too long, end what had to drain, start what was put off."""
+        self._due = None
         actions: list[Action] = []
         for instance in list(self._instances.values()):
             if instance.drained_at <= now:
@@ -375,16 +389,23 @@ class Scheduler:
         return actions
 
     def next_tick(self) -> float | None:
-        """When `tick` should be called next; None while there is nothing to wait for."""
-        due = [min(self._release_at(i), i.drained_at) for i in self._instances.values()]
-        due += [group.retry_at for group in self._functions.values() if len(group.counted()) < group.terms.minimum]
-        return min((at for at in due if math.isfinite(at)), default=None)
+        """When `tick` should be called next; None while there is nothing to wait for.
+
+        It may be too early, where an instance has got something to do since: that is known at the tick, and looking at
+        all instances at every invocation would cost more.
+        """
+        if self._due is None:
+            due = [min(self._release_at(i), i.drained_at) for i in self._instances.values()]
+            due += [group.retry_at for group in self._functions.values() if len(group.counted()) < group.terms.minimum]
+            self._due = min((at for at in due if at != -math.inf), default=math.inf)
+        return self._due if self._due != math.inf else None
 
     # ---- decisions
 
     def _submit_in_session(
         self, group: _Function, sessions: Sessions, invocation: str, claim: SessionClaim, now: float
     ) -> list[Action]:
+        self._due = None
         id = invocation if claim.id is None else claim.id
         actions: list[Action] = []
         instance = self._instances.get(sessions.instance(id, now) or "")
@@ -430,13 +451,20 @@ class Scheduler:
         return max(free, key=lambda i: (i.state is _State.READY, sessions.count(i.id, now)), default=None)
 
     def _free_slot(self, group: _Function) -> _Instance | None:
-        free = (i for i in group.instances.values() if i.state is _State.READY and i.has_room and not i.old)
         if not self._scatter:
-            return max(free, key=lambda instance: len(instance.in_flight), default=None)
+            # A plain loop, because every invocation goes through it.
+            fullest, most, full, ready = None, -1, group.terms.concurrency, _State.READY
+            for instance in group.instances.values():
+                load = len(instance.in_flight)
+                if most < load < full and instance.state is ready and instance.unhealthy is None and not instance.old:
+                    fullest, most = instance, load
+            return fullest
+        free = (i for i in group.instances.values() if i.state is _State.READY and i.has_room and not i.old)
         return min(free, key=lambda i: (i.id == group.last_used, len(i.in_flight)), default=None)
 
     def _wait(self, group: _Function, invocation: str, now: float, start: bool = False) -> list[Action]:
         """Let an invocation wait for an instance that is starting; for a new one if there is no room, or `start`."""
+        self._due = None
         actions: list[Action] = []
         holder = None if start else next((i for i in group.starting() if i.has_room), None)
         if holder is None:
@@ -558,6 +586,8 @@ class Scheduler:
         return invocation
 
     def _leave_session(self, invocation: str, now: float) -> None:
+        if not self._session_of:
+            return
         holder = self._running.get(invocation) or self._waiting.get(invocation)
         id, began = self._session_of.pop(invocation, ("", False))
         if holder is None or not id or (sessions := holder.function.sessions) is None:

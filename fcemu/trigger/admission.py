@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fcemu.errors import FCError, Refusal
-from fcemu.model import METHODS
 from fcemu.trigger import cors, limits
 from fcemu.trigger.request import RequestHead
 from fcemu.trigger.routing import Route
@@ -22,6 +21,9 @@ class Admission:
 
     preflight: bool = False
     """The gateway answers this one itself; no function runs."""
+
+
+_ENTER, _PREFLIGHT = Admission(), Admission(preflight=True)
 
 
 def admit(route: Route, head: RequestHead) -> Admission:
@@ -42,11 +44,11 @@ def admit(route: Route, head: RequestHead) -> Admission:
             remedy=f"call {route.function.functionName}-vpc.localhost or a custom domain, "
             "or set disableURLInternet: false",
         )
-    methods = _methods(route)
+    methods = route.methods
     # D/04/002: without OPTIONS among the methods the gateway answers a preflight itself.
     if cors.is_preflight(head) and "OPTIONS" not in methods:
         limits.check_request(head)
-        return Admission(preflight=True)
+        return _PREFLIGHT
     if head.method not in methods:
         name = trigger.triggerName if trigger else f"{route.domain.domainName if route.domain else ''} route"
         raise FCError(
@@ -56,13 +58,4 @@ def admit(route: Route, head: RequestHead) -> Admission:
             remedy=f"add {head.method} to `methods`" + (" (WebSocket needs GET)" if head.method == "GET" else ""),
         )
     limits.check_request(head)
-    return Admission()
-
-
-def _methods(route: Route) -> tuple[str, ...]:
-    """The methods allowed on a route; there is no CONNECT or TRACE (D/04/002)."""
-    if route.trigger is not None:
-        return tuple(route.trigger.triggerConfig.methods)
-    if route.path_config is not None and route.path_config.methods:
-        return tuple(route.path_config.methods)
-    return METHODS
+    return _ENTER

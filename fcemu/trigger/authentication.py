@@ -68,6 +68,8 @@ class Authenticators:
 
 def redacted(target: str, authenticator: Authenticator | None) -> str:
     """A request target for the log: the values of secret query parameters are left out."""
+    if "?" not in target:
+        return target
     path, mark, query = target.partition("?")
     secret = _ALWAYS_SECRET | (authenticator.secret_parameters if authenticator is not None else frozenset())
     shown = []

@@ -14,8 +14,8 @@ def is_preflight(head: RequestHead) -> bool:
     """A preflight request: OPTIONS with an Origin that asks for a method."""
     return (
         head.method == "OPTIONS"
-        and head.header("origin") is not None
-        and head.header("access-control-request-method") is not None
+        and head.first(b"origin") is not None
+        and head.first(b"access-control-request-method") is not None
     )
 
 
@@ -32,9 +32,9 @@ def preflight_headers(head: RequestHead) -> HeaderPairs:
 def response_headers(head: RequestHead, present: Collection[bytes]) -> HeaderPairs:
     """What is added to a response whose lower-case header names are `present`: never over the function's own."""
     added: list[tuple[bytes, bytes]] = []
-    origin = head.header("origin")
+    origin = head.first(b"origin")
     if origin is not None and b"access-control-allow-origin" not in present:
-        added.append((b"Access-Control-Allow-Origin", origin.encode("utf-8", "surrogateescape")))
+        added.append((b"Access-Control-Allow-Origin", origin))
         if b"access-control-allow-credentials" not in present:
             added.append((b"Access-Control-Allow-Credentials", b"true"))
     if b"access-control-expose-headers" not in present:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from fcemu.errors import FCError, Refusal
-from fcemu.trigger.request import HeaderPairs, RequestHead
+from fcemu.trigger.request import RequestHead
 
 HEADERS = 8 * 1024
 """Bytes of all header names and values together, of a request and of a response."""
@@ -20,18 +20,13 @@ BODY = 32 * 1024 * 1024
 _HOST = re.compile(rb"([A-Za-z0-9._~!$&'()*+;=%-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]*)?")
 
 
-def headers_size(headers: HeaderPairs) -> int:
-    """All keys and values together, in bytes."""
-    return sum(len(name) + len(value) for name, value in headers)
-
-
 def check_host(head: RequestHead) -> None:
     """Refuse a request whose host cannot be known for certain (RFC 9112 3.2).
 
     Raises:
         FCError: BAD_REQUEST.
     """
-    hosts = [value.strip() for name, value in head.headers if name.lower() == b"host"]
+    hosts = [value.strip() for value in head.values(b"host")]
     if not hosts and head.version < (1, 1):
         return
     if len(hosts) != 1 or not _HOST.fullmatch(hosts[0]):
@@ -46,8 +41,8 @@ def check_message(head: RequestHead) -> None:
     Raises:
         FCError: BAD_REQUEST.
     """
-    codings = [value.strip().lower() for name, value in head.headers if name.lower() == b"transfer-encoding"]
-    if head.version not in ((1, 0), (1, 1)):
+    codings = [value.strip().lower() for value in head.values(b"transfer-encoding")]
+    if head.version not in ((1, 1), (1, 0)):
         detail = f"HTTP/{head.version[0]}.{head.version[1]} is not supported"
     elif codings and (codings != [b"chunked"] or head.version < (1, 1)):
         detail = "Transfer-Encoding can only be `chunked`, in HTTP/1.1"
@@ -64,16 +59,17 @@ def check_request(head: RequestHead) -> None:
     Raises:
         FCError: TARGET_TOO_LARGE, HEADERS_TOO_LARGE or BODY_TOO_LARGE.
     """
-    target = len(head.target.encode("utf-8", "surrogateescape"))
+    target = len(head.target)
+    if target > TARGET // 4 and not head.target.isascii():
+        target = len(head.target.encode("utf-8", "surrogateescape"))
     if target > TARGET:
         raise FCError(
             Refusal.TARGET_TOO_LARGE, size=target, limit=TARGET, remedy="move data from the query to the body"
         )
-    headers = headers_size(head.headers)
-    if headers > HEADERS:
+    if head.size > HEADERS:
         raise FCError(
             Refusal.HEADERS_TOO_LARGE,
-            size=headers,
+            size=head.size,
             limit=HEADERS,
             remedy="send fewer or shorter headers or cookies",
         )

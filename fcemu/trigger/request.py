@@ -2,74 +2,100 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 
 HeaderPairs = tuple[tuple[bytes, bytes], ...]
 
 
-@dataclass(frozen=True)
-class RequestHead:
-    """A request line and its header pairs, exactly as they came: order, case and duplicates kept."""
+class HeaderSection:
+    """Header pairs whose names have been looked up, once.
+
+    Attributes:
+        names: of the headers, in lower case.
+        size: bytes of all names and values together.
+        repeated: a name occurs more than once.
+    """
+
+    __slots__ = ("_first", "names", "repeated", "size")
+
+    headers: HeaderPairs
+
+    def _index(self) -> None:
+        first: dict[bytes, bytes] = {}
+        names = []
+        size = 0
+        for name, value in self.headers:
+            size += len(name) + len(value)
+            name = name.lower()
+            names.append(name)
+            if name not in first:
+                first[name] = value
+        self.names = names
+        self.size = size
+        self._first = first
+        self.repeated = len(first) < len(names)
+
+    def first(self, name: bytes) -> bytes | None:
+        """The first value of a lower-case header name; None if it is absent."""
+        return self._first.get(name)
+
+    def values(self, name: bytes) -> list[bytes]:
+        """All values of a lower-case header name."""
+        if not self.repeated:
+            value = self._first.get(name)
+            return [] if value is None else [value]
+        return [pair[1] for pair, lower in zip(self.headers, self.names, strict=True) if lower == name]
+
+
+@dataclass(slots=True)
+class RequestHead(HeaderSection):
+    """A request line and its header pairs, exactly as they came: order, case and duplicates kept.
+
+    What everybody asks is worked out once, when the head is made. Nobody changes one: `dataclasses.replace` makes
+    another. (It is not frozen: one a request, and that would double what it costs.)
+
+    Attributes:
+        target: raw request target: path and query, percent-escapes untouched.
+        path, query: of the target.
+        host: the Host header in lower case, as sent (with its port).
+        host_name: the host without its port.
+        content_length: the announced length of the body; None without one, or one that is no number.
+        is_chunked: its body has a transfer coding.
+        is_websocket: an upgrade to WebSocket (RFC 6455 4.2.1): GET, `Connection: upgrade`, `Upgrade: websocket`.
+    """
 
     method: str
     target: str
-    """Raw request target: path and query, percent-escapes untouched."""
     headers: HeaderPairs
     version: tuple[int, int] = (1, 1)
     scheme: str = "http"
-    peer: str = ""
+    path: str = field(init=False, repr=False, compare=False)
+    query: str = field(init=False, repr=False, compare=False)
+    host: str = field(init=False, repr=False, compare=False)
+    host_name: str = field(init=False, repr=False, compare=False)
+    content_length: int | None = field(init=False, repr=False, compare=False)
+    is_chunked: bool = field(init=False, repr=False, compare=False)
+    is_websocket: bool = field(init=False, repr=False, compare=False)
 
-    @cached_property
-    def path(self) -> str:
-        return self.target.partition("?")[0]
-
-    @cached_property
-    def query(self) -> str:
-        return self.target.partition("?")[2]
-
-    @cached_property
-    def _first(self) -> dict[bytes, bytes]:
-        first: dict[bytes, bytes] = {}
-        for name, value in self.headers:
-            first.setdefault(name.lower(), value)
-        return first
+    def __post_init__(self) -> None:
+        self.path, _, self.query = self.target.partition("?")
+        self._index()
+        first = self._first
+        host = self.host = first[b"host"].decode("utf-8", "surrogateescape").lower() if b"host" in first else ""
+        self.host_name = host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]
+        length = first.get(b"content-length")
+        self.content_length = int(length) if length is not None and length.isdigit() else None
+        self.is_chunked = b"transfer-encoding" in first
+        self.is_websocket = b"upgrade" in first and self._upgrades_to_websocket()
 
     def header(self, name: str) -> str | None:
         """The first value of a header, any case; None if it is absent."""
         value = self._first.get(name.lower().encode())
         return None if value is None else value.decode("utf-8", "surrogateescape")
 
-    @cached_property
-    def host(self) -> str:
-        """The Host header in lower case, as sent (with its port)."""
-        return (self.header("host") or "").lower()
-
-    @cached_property
-    def host_name(self) -> str:
-        """The host without its port."""
-        if self.host.startswith("["):
-            return self.host.partition("]")[0] + "]"
-        return self.host.partition(":")[0]
-
-    @cached_property
-    def content_length(self) -> int | None:
-        """The announced length of the body; None without one, or one that is no number."""
-        value = self._first.get(b"content-length")
-        return int(value) if value is not None and value.isdigit() else None
-
-    @cached_property
-    def is_chunked(self) -> bool:
-        return b"transfer-encoding" in self._first
-
-    @cached_property
-    def is_websocket(self) -> bool:
-        """An upgrade to WebSocket (RFC 6455 4.2.1): GET, `Connection: upgrade`, `Upgrade: websocket`."""
-        if self.method != "GET" or self._first.get(b"upgrade", b"").strip().lower() != b"websocket":
+    def _upgrades_to_websocket(self) -> bool:
+        if self.method != "GET" or self._first[b"upgrade"].strip().lower() != b"websocket":
             return False
         return any(
-            token.strip().lower() == b"upgrade"
-            for name, value in self.headers
-            if name.lower() == b"connection"
-            for token in value.split(b",")
+            token.strip().lower() == b"upgrade" for value in self.values(b"connection") for token in value.split(b",")
         )

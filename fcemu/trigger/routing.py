@@ -13,11 +13,11 @@ The order of the rules (fc-semantics 1.1, 12):
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
 from fcemu.errors import FCError, Refusal
-from fcemu.model import Account, CustomDomain, Function, HttpTrigger, PathConfig
+from fcemu.model import METHODS, Account, CustomDomain, Function, HttpTrigger, PathConfig
 from fcemu.trigger import limits
 from fcemu.trigger.request import RequestHead
 
@@ -25,9 +25,14 @@ _FC2_PATH = re.compile(r"/?2016-08-15/proxy/([^/.]+)(?:\.([^/]+))?/([^/?]+)(/.*)
 _FCAPP = re.compile(r"(?P<prefix>[a-z0-9_-]+?)(?:-[a-z]{10})?\.(?P<region>[a-z0-9-]+?)(?P<vpc>-vpc)?\.fcapp\.run")
 
 
-@dataclass(frozen=True)
+_FC2_PREFIX = "/2016-08-15/proxy/"
+_KNOWN_HOSTS = 1000
+"""Host headers whose route is remembered; a client may send any."""
+
+
+@dataclass(eq=False, slots=True)
 class Route:
-    """Where a request goes. Exactly one of `trigger` and `domain` is set."""
+    """Where a request goes. Exactly one of `trigger` and `domain` is set. Nobody changes one."""
 
     function: Function
     qualifier: str
@@ -38,11 +43,17 @@ class Route:
     path_config: PathConfig | None = None
     base_path: str = ""
     """The FC 2.0 prefix; empty where the function sees the bare path."""
+    methods: tuple[str, ...] = field(init=False)
+    """Those that are allowed; there is no CONNECT or TRACE (D/04/002)."""
+    default_domain: bool = field(init=False)
+    """A vendor's domain: forced download and the redirect rule apply (D/04/002)."""
 
-    @property
-    def default_domain(self) -> bool:
-        """A vendor's domain: forced download and the redirect rule apply (D/04/002)."""
-        return self.domain is None
+    def __post_init__(self) -> None:
+        self.default_domain = self.domain is None
+        if self.trigger is not None:
+            self.methods = tuple(self.trigger.triggerConfig.methods)
+        else:
+            self.methods = tuple((self.path_config and self.path_config.methods) or METHODS)
 
 
 class Router:
@@ -52,7 +63,8 @@ class Router:
         self._functions = {f.functionName.lower(): f for f in account.functions}
         self._only = account.functions[0] if len(account.functions) == 1 else None
         self._domains = {domain.domainName: domain for domain in account.customDomains}
-        self._urls: dict[str, tuple[Function, HttpTrigger, bool]] = {}
+        self._urls: dict[str, Route] = {}
+        self._known: dict[bytes, Route] = {}
         for function in account.functions:
             for trigger in function.triggers:
                 for url, public in (
@@ -61,7 +73,7 @@ class Router:
                 ):
                     if url:
                         host = urlsplit(url if "//" in url else f"//{url}").hostname or ""
-                        self._urls[host] = (function, trigger, public)
+                        self._urls[host] = Route(function, trigger.qualifier, public, trigger)
 
     def route(self, head: RequestHead) -> Route:
         """The route of a request.
@@ -69,13 +81,25 @@ class Router:
         Raises:
             FCError: a 404 of the code table (fc-semantics 2.3), or 400 where the host is not certain.
         """
+        sent = head.first(b"host") or b""
+        route = self._known.get(sent)
+        if route is not None and not head.repeated and not _names_its_function(head):
+            return route
         limits.check_host(head)
+        route = self._by_host_and_path(head)
+        if route.domain is None and not _names_its_function(head):
+            # The host alone decides: the next request with the same one goes the same way.
+            if len(self._known) == _KNOWN_HOSTS:
+                self._known.clear()
+            self._known[sent] = route
+        return route
+
+    def _by_host_and_path(self, head: RequestHead) -> Route:
         host = head.host_name
         if domain := self._domain(host):
             return self._by_path(domain, head)
         if by_url := self._urls.get(host):
-            function, trigger, public = by_url
-            return Route(function, trigger.qualifier, public, trigger)
+            return by_url
         by_name = self._by_name(host)
         if by_name is None or host.endswith(".aliyuncs.com"):
             target = head.header("x-fc-invocation-target")
@@ -169,3 +193,8 @@ class Router:
 
     def _no_function(self, name: str) -> FCError:
         return FCError(Refusal.FUNCTION_NOT_FOUND, function=name, remedy=f"configured: {', '.join(self.addresses())}")
+
+
+def _names_its_function(head: RequestHead) -> bool:
+    """Whether a request may name its function in the FC 2.0 way, by its path or a header."""
+    return head.path.startswith(_FC2_PREFIX) or head.first(b"x-fc-invocation-target") is not None

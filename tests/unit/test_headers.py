@@ -38,7 +38,7 @@ def route(host: bytes = b"fn.localhost") -> Route:
 
 def sent(head: RequestHead, websocket: bool = False) -> list[bytes]:
     """The lines that the instance gets."""
-    common = common_headers(ACCOUNT.functions[0], "LATEST", "42")
+    common = headers.lines(common_headers(ACCOUNT.functions[0], "LATEST", "42"))
     return headers.request_bytes(head, common, request_id="1-a", base_path="", websocket=websocket).split(b"\r\n")
 
 

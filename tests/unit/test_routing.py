@@ -195,3 +195,24 @@ def test_no_host_or_path_breaks_the_router(host: str, target: str) -> None:
     for router in (ONE, TWO):
         with contextlib.suppress(FCError):
             router.route(request)
+
+
+def test_hosts_that_are_remembered_are_limited_and_do_not_change_the_way() -> None:
+    """However many hosts clients name, and in whatever order paths come, a request goes where it would go alone."""
+    router = Router(account("one", "two"))
+    targets = {"/": "one", "/2016-08-15/proxy/s/two/x": "two"}
+    for host in ("one.localhost", "one.x.fc.aliyuncs.com"):
+        for _ in range(2):
+            for target, name in targets.items():
+                head = RequestHead("GET", target, ((b"Host", host.encode()),))
+                if host.endswith("aliyuncs.com") and name == "one":
+                    with pytest.raises(FCError):
+                        router.route(head)
+                else:
+                    expected = name if host.endswith("aliyuncs.com") else "one"
+                    assert router.route(head).function.functionName == expected
+    for number in range(3000):
+        router.route(RequestHead("GET", "/", ((b"Host", b"one.localhost:%d" % number),)))
+    assert len(router._known) <= 1000
+    with pytest.raises(FCError):
+        router.route(RequestHead("GET", "/", ((b"Host", b"one.localhost"), (b"Host", b"two.localhost"))))
