@@ -7,7 +7,6 @@ Heavy modules are imported inside the commands that need them, so that `--help` 
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import os
@@ -23,6 +22,7 @@ from fcemu import __version__
 from fcemu.errors import ConfigError, FcemuError
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable, Iterator, Sequence
 
     from fcemu.config import Configuration
@@ -126,7 +126,7 @@ def serve(
         admin=admin,
         reload=load if reload else None,
     )
-    with asyncio.Runner(loop_factory=_loop_factory(loop)) as runner:
+    with _runner(loop) as runner:
         runner.run(serving.serve(account, run))
 
 
@@ -177,7 +177,7 @@ def exec_(
     with (
         contextlib.closing(Command(context.meta["command"])) as command,  # first: it forks
         _printer(log, log_format) as printer,
-        asyncio.Runner(loop_factory=_loop_factory(loop)) as runner,
+        _runner(loop) as runner,
     ):
         code = runner.run(execute(account, command, str(file.resolve()), printer))
     sys.exit(code)
@@ -243,7 +243,7 @@ def smoke(
         timeout_scale=timeout_scale,
         line=places.line,
     )
-    with _printer(log, log_format) as printer, asyncio.Runner(loop_factory=_loop_factory(loop)) as runner:
+    with _printer(log, log_format) as printer, _runner(loop) as runner:
         found = runner.run(probing.probe(run, printer))
     _tell(found, f"fcemu smoke {shown}", junit)
     sys.exit(1 if outcomes.count(found, "failed") else 0)
@@ -619,6 +619,12 @@ def _printer(log: str | None, log_format: str) -> Iterator[Printer | None]:
         except OSError as error:
             raise FcemuError(f"the log cannot be written: {error}") from error
         yield Printer(log_format, stream) if stream is not None else None
+
+
+def _runner(loop: str) -> asyncio.Runner:
+    import asyncio
+
+    return asyncio.Runner(loop_factory=_loop_factory(loop))
 
 
 def _loop_factory(loop: str) -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -175,6 +175,8 @@ async def running(emulator: Emulator, config: str, printer: Printer | None, stop
     finally:
         stopping.cancel()
         await emulator.stop()
+        if printer is not None:
+            printer.lines()  # what is still to be printed
         if noted is not None:
             with contextlib.suppress(OSError):  # `fcemu prune` removes it as well
                 noted.unlink()

@@ -115,8 +115,15 @@ def test_tests_are_sentences(path: Path) -> None:
             assert sentence.endswith("."), f"{node.name}: {sentence}"
 
 
-def test_help_does_not_import_what_only_serving_needs() -> None:
-    """`fcemu --help` imports neither aiohttp nor pydantic."""
-    code = "import sys, fcemu.cli; print(sorted({'aiohttp', 'pydantic', 'yaml', 'psutil'} & set(sys.modules)))"
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [
+        ("cli", {"aiohttp", "asyncio", "pydantic", "yaml", "psutil", "ssl"}),  # `fcemu --help`
+        ("serving", {"aiohttp", "jwt", "watchfiles"}),  # `fcemu serve`
+    ],
+)
+def test_nobody_waits_for_what_others_need(module: str, heavy: set[str]) -> None:
+    """A command imports no heavy module that only other commands, or other configurations, need."""
+    code = f"import sys, fcemu.{module}; print(sorted({heavy!r} & set(sys.modules)))"
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert output.strip() == "[]"

@@ -6,11 +6,10 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
-from aiohttp import web
-
-from fcemu.clock import Timer
 from fcemu.errors import FCError
 from fcemu.faults import Fault, Pace
+from fcemu.gateway.connection import Request
+from fcemu.gateway.deadlines import Deadline
 from fcemu.journal import ClosedBy
 from fcemu.trigger.authentication import Authenticator
 from fcemu.trigger.request import RequestHead
@@ -40,23 +39,23 @@ class Exchange:
     """
 
     __slots__ = (
-        "authenticator", "begun", "body", "cause", "close_code", "closed_by", "error", "fire", "head", "injected",
-        "lease", "pace", "rejected", "request", "request_id", "route", "stalled", "started", "status", "tap",
-        "target", "task", "timer", "told", "tunnelled",
+        "authenticator", "begun", "body", "cause", "close_code", "closed_by", "deadline", "error", "fire", "head",
+        "injected", "lease", "pace", "rejected", "request", "request_id", "route", "stalled", "started", "status",
+        "tap", "target", "task", "told", "tunnelled",
     )  # fmt: skip
 
-    def __init__(self, request: web.BaseRequest, head: RequestHead, request_id: str, started: float) -> None:
+    def __init__(self, request: Request, request_id: str, started: float) -> None:
         self.request = request
-        self.target = head.target
+        self.target = request.head.target
         self.body: bytes | None = None
-        self.head = head
+        self.head = request.head
         self.request_id = request_id
         self.started = started
-        self.task = asyncio.current_task()
+        self.task: asyncio.Task[None] | None = request.connection.task
         self.route: Route | None = None
         self.authenticator: Authenticator | None = None
         self.lease: Lease | None = None
-        self.timer: Timer | None = None
+        self.deadline: Deadline | None = None
         self.cause: Cause | None = None
         self.told: tuple[bytes, bytes] | None = None
         self.tap: Callable[[bytes], None] | None = None
@@ -72,17 +71,6 @@ class Exchange:
         self.close_code: int | None = None
         self.closed_by: ClosedBy | None = None
 
-    @property
-    def keep_alive(self) -> bool:
-        """The client's connection may carry another request.
-
-        Not behind an upgrade that is never accepted: aiohttp's C parser loses the bytes that came with it.
-        """
-        message = self.request._message
-        return self.request.keep_alive and (
-            not message.upgrade or message.headers.get("Upgrade", "").lower() == "websocket"
-        )
-
     def interrupt(self, cause: Cause) -> None:
         """End the handler's work; the first cause counts."""
         if self.cause is None and self.task is not None and not self.task.done():
@@ -96,16 +84,24 @@ class Exchange:
             ConnectionError: it is gone.
         """
         if data:
-            if (transport := self.request.transport) is None or transport.is_closing():
-                raise ConnectionResetError("the client left")
-            self.begun = True
-            transport.write(data)
-            if self.request.protocol.writing_paused:
-                await self.request.writer.drain()
+            await self._write(data, begins=True)
 
     async def send_interim(self, data: bytes) -> None:
-        """Send an interim answer (1xx): the final one is still to come."""
-        await self.request.writer.write(data)
+        """Send an interim answer (1xx): the final one is still to come.
+
+        Raises:
+            ConnectionError: the client is gone.
+        """
+        await self._write(data)
+
+    async def _write(self, data: bytes, begins: bool = False) -> None:
+        connection = self.request.connection
+        if (transport := connection.transport) is None or transport.is_closing():
+            raise ConnectionResetError("the client left")
+        self.begun = self.begun or begins
+        transport.write(data)
+        if connection.writing_paused:
+            await connection.drain()
 
     def detach(self) -> None:
         """The socket has left the handler: let go of all that only the handler needed."""
@@ -117,25 +113,5 @@ class Exchange:
 
     def cut(self) -> None:
         """Drop the client's connection; what it has got so far is all it gets."""
-        if (transport := self.request.transport) is not None:
+        if (transport := self.request.connection.transport) is not None:
             transport.abort()
-
-
-class Sent(web.StreamResponse):
-    """Tells aiohttp that the response has been written already, or is `data` and nothing else.
-
-    Args:
-        close: the connection cannot carry another request.
-    """
-
-    def __init__(self, *, close: bool, data: bytes = b"") -> None:
-        super().__init__()
-        self._keep_alive = not close
-        self._data = data
-
-    async def prepare(self, request: web.BaseRequest) -> None:
-        if self._data:
-            await request.writer.write(self._data)
-
-    async def write_eof(self, data: bytes = b"") -> None:
-        """Nothing is left to send."""

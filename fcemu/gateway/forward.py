@@ -6,11 +6,9 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
-from aiohttp import StreamReader, web
-from aiohttp.http import HttpProcessingError
-
 from fcemu.errors import FCError, Refusal
 from fcemu.gateway import headers
+from fcemu.gateway.connection import BodyBroken, RequestBody
 from fcemu.gateway.exchange import Exchange
 from fcemu.gateway.faulty import pass_answer
 from fcemu.gateway.response import Body, ResponseHead
@@ -80,7 +78,7 @@ async def relay(
         # A client of HTTP/1.0 cannot take chunks: the end of the connection is the end of the body.
         unbounded = not http11 and not body.done and head.content_length is None
         # An answer before the request's body is through leaves the rest of it in the way.
-        close = unbounded or not exchange.keep_alive or (sender is not None and not sender.done())
+        close = unbounded or not exchange.request.keep_alive or (sender is not None and not sender.done())
         exchange.status = head.status
         answer = headers.response_bytes(
             head,
@@ -196,18 +194,17 @@ async def _parts(exchange: Exchange) -> AsyncIterator[bytes]:
             yield exchange.body
         return
     size = 0
-    while data := await _next_part(exchange.request.content):
+    while data := await _next_part(exchange.request.body):
         size += len(data)
         if size > limits.BODY:
             raise limits.body_too_large()
         yield data
 
 
-async def _next_part(content: StreamReader) -> bytes:
+async def _next_part(body: RequestBody) -> bytes:
     try:
-        return await content.readany()
-    except (web.RequestPayloadError, HttpProcessingError) as error:
-        content.feed_eof()  # nothing more can come; aiohttp would wait for it
+        return await body.read()
+    except BodyBroken as error:
         raise FCError(
             Refusal.BAD_REQUEST,
             detail="the request is not valid HTTP: its body breaks off",

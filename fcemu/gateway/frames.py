@@ -30,9 +30,9 @@ def closing_code(tail: bytes, masked: bool) -> int | None:
     header = 6 if masked else 2
     # The longest first: a short one is easily found in the masked bytes or the reason of a longer one, which has to
     # have a code and a text, is hardly found by chance in what precedes a short one.
-    for length in range(min(125, len(tail) - header), -1, -1):
-        start = len(tail) - header - length
-        if tail[start] != 0x88 or tail[start + 1] != mask_bit | length:
+    start = max(0, len(tail) - header - 125) - 1
+    while (start := tail.find(0x88, start + 1, max(0, len(tail) - header + 1))) >= 0:
+        if tail[start + 1] != mask_bit | (len(tail) - header - start):
             continue
         payload = tail[start + header :]
         if masked:

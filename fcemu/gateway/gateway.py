@@ -5,22 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-import re
 import traceback
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from email.utils import formatdate
 from functools import partial
-from typing import Any
-
-from aiohttp import web
-from aiohttp.web_protocol import _ErrInfo
 
 from fcemu.clock import Clock
 from fcemu.errors import FCError, Refusal
 from fcemu.faults import Fault, Faults, refusal
 from fcemu.gateway import forward, headers
-from fcemu.gateway.exchange import Exchange, Sent
+from fcemu.gateway.connection import Connection, Request
+from fcemu.gateway.deadlines import Deadlines
+from fcemu.gateway.exchange import Exchange
 from fcemu.gateway.faulty import FaultyPipe, FaultyTunnel, Injected, begin_answer
 from fcemu.gateway.frames import ABNORMAL
 from fcemu.gateway.response import ResponseHead, bad_response
@@ -35,61 +32,13 @@ from fcemu.trigger import affinity, limits
 from fcemu.trigger.admission import admit
 from fcemu.trigger.affinity import SessionClaim
 from fcemu.trigger.authentication import Authenticators, redacted
-from fcemu.trigger.request import RequestHead
 from fcemu.trigger.routing import Route, Router
-
-_PARSER_LIMIT = 64 * 1024
-"""Bytes of a request line or header that aiohttp reads; the documented limits are smaller, and answered by us."""
-
-_ABSOLUTE = re.compile("(?i:https?)://([^/?#]*)(.*)", re.DOTALL)
 
 _CLIENT_CLOSED = 499
 """What metrics and logs say of a client that left before an answer (D/04/089); nobody receives it."""
 
 _EXIT_IS_KNOWN_AFTER = 0.5
 """Seconds to wait for the exit code of an instance whose connection broke."""
-
-
-class Connection(web.RequestHandler):
-    """aiohttp's side of a client connection; tells when the client leaves, and speaks the cloud's 400."""
-
-    __slots__ = ("gateway", "on_lost")
-
-    def __init__(self, *args: Any, gateway: Gateway, **kw: Any) -> None:
-        super().__init__(*args, **kw)
-        self.gateway = gateway
-        self.on_lost: Callable[[], None] | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        self.gateway.connections.add(self)
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        super().connection_lost(exc)
-        self.gateway.connections.discard(self)
-        if self.on_lost is not None:
-            self.on_lost()
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if self._messages and isinstance(self._messages[-1][0], _ErrInfo):
-            # Nothing more can be read. Were this in the middle of a body, aiohttp's C parser leaves its reader waiting.
-            request = self._current_request
-            body = self._messages[-2][1] if len(self._messages) > 1 else request.content if request else None
-            if body is not None and not body.is_eof() and body.exception() is None:
-                body.set_exception(web.RequestPayloadError(self._messages[-1][0].message))
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        """What aiohttp could not parse never reaches an instance (RFC 9112 11.2: smuggling)."""
-        if status != 400:
-            return super().handle_error(request, status, exc, message)
-        return self.gateway.refuse_unparsed(message or str(exc))
 
 
 class Gateway:
@@ -109,13 +58,14 @@ class Gateway:
         self._pool = pool
         self._journal = journal
         self._clock = clock
+        self._deadlines = Deadlines(clock)
         self._tunnels: set[Tunnel] = set()
         self._exchanges: set[Exchange] = set()
         self.connections: set[Connection] = set()
         self._last_tunnel: asyncio.Future[None] | None = None
         self._closing = False
         self._date = (0, "")
-        self._server = web.Server(self.handle, handler_cancellation=False)
+        self._random = random.Random()  # of our own: a test that seeds the common one must not make ids repeat
 
     def update(self, account: Account) -> None:
         """Take over an account: from the next request on its triggers and domains hold (D/04/002 FAQ)."""
@@ -126,22 +76,16 @@ class Gateway:
 
     def connection(self) -> Connection:
         """A protocol for one more client connection."""
-        return Connection(
-            self._server,
-            loop=asyncio.get_running_loop(),
-            access_log=None,
-            auto_decompress=False,
-            max_line_size=_PARSER_LIMIT,
-            max_field_size=_PARSER_LIMIT,
-            max_headers=2000,
-            gateway=self,
-        )
+        return Connection(self)
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """The request path: route, admit, authenticate, lease, forward or tunnel, record."""
-        exchange = Exchange(request, _head(request), self._new_request_id(), self._clock.now())
-        connection = request.protocol
-        assert isinstance(connection, Connection)
+    async def handle(self, request: Request) -> bool:
+        """The request path: route, admit, authenticate, lease, forward or tunnel, record.
+
+        Returns:
+            Whether the client's connection can be used again.
+        """
+        exchange = Exchange(request, self._new_request_id(), self._clock.now())
+        connection = request.connection
         connection.on_lost = lambda: exchange.interrupt("client")
         keep = False
         self._exchanges.add(exchange)
@@ -176,7 +120,7 @@ class Gateway:
             self._exchanges.discard(exchange)
             if not exchange.tunnelled:
                 self._finish(exchange)
-        return Sent(close=not keep)
+        return keep
 
     def refuse_new(self) -> None:
         """From now on a request on an open connection gets 503."""
@@ -200,8 +144,10 @@ class Gateway:
     async def close(self) -> None:
         """Cut what is still open and wait for the handlers."""
         await self.cut_open()
-        await self._server.shutdown(1.0)
-        # aiohttp has asked its connections to close; a loop that ends before they have leaks them.
+        self._deadlines.close()
+        for connection in list(self.connections):
+            connection.close()
+        # A loop that ends before they have leaks them.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(1.0):
                 while self.connections:
@@ -231,8 +177,9 @@ class Gateway:
         if route.function.sessionAffinity != "NONE":
             session = affinity.claim(route.function, exchange.head, str(uuid.uuid4()))
         lease = exchange.lease = await self._pool.acquire(route.function, exchange.request_id, session)
-        if lease.deadline is not None:
-            exchange.timer = self._clock.call_at(lease.deadline, lambda: exchange.interrupt("timeout"))
+        if not lease.instance.debugged:  # a debugger may hold it up
+            length = route.function.timeout
+            exchange.deadline = self._deadlines.set(lease.started, length, lambda: exchange.interrupt("timeout"))
         # A body would be taken for frames; aiohttp reads it as one, so a request with a body is a plain one.
         websocket = exchange.head.is_websocket and not exchange.head.is_chunked and not exchange.head.content_length
         request = headers.request_bytes(
@@ -325,9 +272,7 @@ class Gateway:
                 exchange.error = exchange.rejected.message
             self._finish(exchange)
 
-        connection = exchange.request.protocol
-        assert isinstance(connection, Connection)
-        connection.on_lost = None
+        exchange.request.connection.on_lost = None
         injected = exchange.injected
         if injected is None:
             tunnel = splice(exchange, upstream, head, self._clock, ended, Tunnel, Pipe)
@@ -335,14 +280,13 @@ class Gateway:
             begin = partial(FaultyTunnel.begin, injected=injected)
             tunnel = splice(exchange, upstream, head, self._clock, ended, FaultyTunnel, FaultyPipe, begin)
         exchange.detach()
-        if exchange.timer is not None and lease.deadline is not None:
-            exchange.timer.cancel()
-            exchange.timer = self._clock.call_at(lease.deadline, lambda: tunnel.abort("timeout"))
+        if exchange.deadline is not None:
+            exchange.deadline.on_reached = lambda: tunnel.abort("timeout")
         lease.cut = lambda: tunnel.abort("reload")
         self._tunnels.add(tunnel)
 
     async def _answer_preflight(self, exchange: Exchange, route: Route) -> bool:
-        close = not exchange.keep_alive
+        close = not exchange.request.keep_alive
         exchange.status = 200
         await exchange.send(
             headers.preflight_bytes(
@@ -362,8 +306,7 @@ class Gateway:
             return False
         exchange.status = error.status
         # A request with a body that nobody read would be in the way of the next one.
-        body = exchange.request.content
-        close = not exchange.keep_alive or not body.is_eof() or body.exception() is not None
+        close = not (exchange.request.keep_alive and exchange.request.body.complete)
         try:
             await exchange.send(
                 headers.refusal_bytes(
@@ -446,9 +389,9 @@ class Gateway:
         exchange.error = error.message
         return await self._refuse(exchange, error)
 
-    def refuse_unparsed(self, message: str) -> Sent:
-        """The 400 for what is no HTTP request, recorded like any other refusal."""
-        detail = "the request is not valid HTTP: " + message.partition("\n")[0].rstrip(": ")
+    def refuse_unparsed(self, why: str) -> bytes:
+        """The 400 for what is no HTTP request (RFC 9112 11.2: smuggling), recorded like any other refusal."""
+        detail = f"the request is not valid HTTP: {why}"
         error = FCError(Refusal.BAD_REQUEST, detail=detail, remedy="send HTTP/1.1 as RFC 9112 has it")
         id = self._new_request_id()
         self._journal.write(
@@ -467,15 +410,14 @@ class Gateway:
                 remedy=error.remedy,
             )
         )
-        data = headers.refusal_bytes(error, None, None, request_id=id, date=self._now_date(), close=True)
-        return Sent(close=True, data=data)
+        return headers.refusal_bytes(error, None, None, request_id=id, date=self._now_date(), close=True)
 
     # ---- the record
 
     def _finish(self, exchange: Exchange) -> None:
         """Give the slot back and write the record; the one place where an invocation ends."""
-        if exchange.timer is not None:
-            exchange.timer.cancel()
+        if exchange.deadline is not None:
+            exchange.deadline.cancel()
         if exchange.injected is not None:
             exchange.injected.close()
         lease, rejected, route = exchange.lease, exchange.rejected, exchange.route
@@ -519,29 +461,10 @@ class Gateway:
         return self._common[key]
 
     def _new_request_id(self) -> str:
-        return request_id(self._clock.wall_now(), random.getrandbits(96))
+        return request_id(self._clock.wall_now(), self._random.getrandbits(96))
 
     def _now_date(self) -> str:
         second = int(self._clock.wall_now())
         if second != self._date[0]:
             self._date = (second, formatdate(second, usegmt=True))
         return self._date[1]
-
-
-def _head(request: web.BaseRequest) -> RequestHead:
-    """The request head as it came. An absolute target (RFC 9112 3.2.2) is read as its path and host."""
-    target, headers = request._message.path, tuple(request.raw_headers)
-    if not target.startswith("/") and (match := _ABSOLUTE.fullmatch(target)):
-        host, rest = match.groups()
-        target = rest if rest.startswith("/") else "/" + rest
-        headers = (
-            (b"Host", host.encode("utf-8", "surrogateescape")),
-            *((name, value) for name, value in headers if name.lower() != b"host"),
-        )
-    return RequestHead(
-        method=request.method,
-        target=target,
-        headers=headers,
-        version=(request.version.major, request.version.minor),
-        scheme=request.scheme,
-    )

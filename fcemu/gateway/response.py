@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import httptools
 
@@ -50,12 +51,13 @@ class ResponseHead(HeaderSection):
         self.chunked = b"transfer-encoding" in first
         length = first.get(b"content-length")
         self.content_length = int(length) if length is not None and length.isdigit() else None
-        options = self.connection_options = _options(self.values(b"connection")) if b"connection" in first else ()
+        options = self.connection_options = _options(*self.values(b"connection")) if b"connection" in first else ()
         self.keeps_alive = b"close" not in options and (self.version >= (1, 1) or b"keep-alive" in options)
 
 
-def _options(values: list[bytes]) -> set[bytes]:
-    return {option.strip().lower() for value in values for option in value.split(b",")}
+@lru_cache(maxsize=64)
+def _options(*values: bytes) -> frozenset[bytes]:
+    return frozenset(option.strip().lower() for value in values for option in value.split(b","))
 
 
 _VERSIONS = {"1.1": (1, 1), "1.0": (1, 0)}

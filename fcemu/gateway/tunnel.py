@@ -1,14 +1,12 @@
 """How does a WebSocket pass through? As bytes, both ways, until one side ends it or the deadline does.
 
-Everything that leans on aiohttp's inside is here. The order of the steps matters; each was a failing test:
+The order of the steps matters; each was a failing test:
 
 1. the instance has answered 101 and its connection is paused;
-2. `set_parser` makes aiohttp hand over the bytes that came with the handshake and lift its own pause;
-3. aiohttp's handler is told that its connection is gone, so that no timer of the HTTP phase is left and its objects
-   are freed; from here on the transport is ours alone;
-4. both transports get a `Pipe`, whose `data_received` writes to the other transport. uvloop looks the method up when
+2. the client's `Connection` lets go of the transport, and hands over the bytes that came with the handshake;
+3. both transports get a `Pipe`, whose `data_received` writes to the other transport. uvloop looks the method up when
    the protocol is set, so the peer must be known before;
-5. only now anything is written: the 101, what the instance sent behind it, what the client sent behind its handshake.
+4. only now anything is written: the 101, what the instance sent behind it, what the client sent behind its handshake.
    A transport says once that it is full, and must say so to its pipe.
 """
 
@@ -166,20 +164,6 @@ class Tunnel:
         return frames.ABNORMAL, "client" if self.first_gone is self.client else "function"
 
 
-class _Early:
-    """Takes, by way of aiohttp's parser interface, the bytes that came with the handshake."""
-
-    def __init__(self) -> None:
-        self.data = b""
-
-    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
-        self.data += data
-        return False, b""
-
-    def feed_eof(self) -> None:
-        """The end of the HTTP phase is not the end of the socket."""
-
-
 def splice(
     exchange: Exchange,
     upstream: Upstream,
@@ -200,21 +184,17 @@ def splice(
     Raises:
         ConnectionError: the client is gone.
     """
-    handler = exchange.request.protocol
-    client = exchange.request.transport
+    connection = exchange.request.connection
+    client = connection.transport
     if client is None or client.is_closing():
         upstream.abort()
         raise ConnectionResetError("the client left during the handshake")
     behind_head = upstream.take()
     function = upstream.transport
     tunnel = kind(client, function, clock, on_end, pipe)
-    early = _Early()
-    handler.set_parser(early)  # type: ignore[arg-type]
-    client_is_full = handler.writing_paused
-    handler.transport = None
-    handler.connection_lost(None)
+    client_is_full = connection.writing_paused
+    behind_handshake = connection.detach()
     client.set_protocol(tunnel.client)
-    client.resume_reading()
     client.write(headers.switching_bytes(head, request_id=exchange.request_id))
     if joined is not None:
         joined(tunnel)
@@ -230,6 +210,6 @@ def splice(
         tunnel.client.pause_writing()
     if behind_head:
         tunnel.function.data_received(behind_head)
-    if early.data:
-        tunnel.client.data_received(early.data)
+    if behind_handshake:
+        tunnel.client.data_received(behind_handshake)
     return tunnel

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-import aiohttp
-
 from fcemu.clock import Clock, Timer
 from fcemu.errors import FCError, Refusal
 from fcemu.instances.process import FunctionProcess
@@ -18,6 +16,8 @@ _REMEDY = "answer GET {path} with 200 to 399 within {seconds} s (healthCheckConf
 
 async def check(config: HealthCheckConfig, host: str, port: int) -> FCError | None:
     """Ask an instance once; returns why it does not pass, or None."""
+    import aiohttp  # slow to import, and few functions have health checks
+
     timeout = aiohttp.ClientTimeout(total=config.timeoutSeconds)
     status: object
     try:

@@ -6,8 +6,6 @@ import asyncio
 import uuid
 from typing import Literal
 
-import aiohttp
-
 from fcemu.instances.environment import common_headers
 from fcemu.model import Function
 
@@ -44,6 +42,8 @@ async def call(
     Raises:
         HookFailed: it did not succeed.
     """
+    import aiohttp  # slow to import, and few functions have hooks
+
     method, path = _REQUESTS[hook]
     headers = {name.decode(): value.decode() for name, value in common_headers(function, "LATEST", account_id)}
     headers |= {"X-Fc-Control-Path": path, "X-Fc-Request-Id": request_id}

@@ -70,11 +70,6 @@ class Lease:
         self.retire = False
         self.cut: Callable[[], None] | None = None
 
-    @property
-    def deadline(self) -> float | None:
-        """When the execution timeout is reached, in monotonic seconds; None while a debugger may hold it up."""
-        return None if self.instance.debugged else self.started + self.instance.function.timeout
-
     def tell_session(self, id: str) -> None:
         """The function told the id of the session that this invocation began."""
         self._pool.scheduler.tell_session(self._invocation, id)
@@ -109,6 +104,7 @@ class InstancePool:
     ) -> None:
         self.clock = clock
         self.meter = BillingMeter()
+        self._random = random.Random()  # of our own: a test that seeds the common one must not make ids repeat
         self._settings = account.fcemu
         self._journal = journal
         self._functions: dict[str, Function] = {}
@@ -408,7 +404,7 @@ class InstancePool:
         task.add_done_callback(self._tasks.discard)
 
     def _new_id(self) -> str:
-        return instance_id(self.clock.wall_now(), random.getrandbits(96))
+        return instance_id(self.clock.wall_now(), self._random.getrandbits(96))
 
     def _changed(self, function: Function, id: str, state: Any, detail: str = "") -> None:
         self._journal.write(InstanceChanged(self.clock.wall_now(), function.functionName, id, state, detail))

@@ -198,8 +198,7 @@ def _acs3_string(head: RequestHead, names: str, path: str, query: str) -> str:
 
 def _joined(head: RequestHead, name: str) -> str:
     """The value of a signed header: values trimmed, several sorted and joined."""
-    encoded = name.encode("utf-8", "surrogateescape")
-    values = (value for key, value in head.headers if key.lower() == encoded)
+    values = head.values(name.encode("utf-8", "surrogateescape"))
     return ",".join(sorted(value.decode("utf-8", "surrogateescape").strip() for value in values))
 
 
@@ -303,11 +302,11 @@ def _bytes(text: str) -> bytes:
 
 
 def _hex_hmac(key: AccessKey, text: str) -> str:
-    return hmac.new(_bytes(key.accessKeySecret), _bytes(text), "sha256").hexdigest()
+    return hmac.digest(_bytes(key.accessKeySecret), _bytes(text), "sha256").hex()
 
 
 def _base64_hmac(key: AccessKey, text: str, digest: str) -> str:
-    return base64.b64encode(hmac.new(_bytes(key.accessKeySecret), _bytes(text), digest).digest()).decode()
+    return base64.b64encode(hmac.digest(_bytes(key.accessKeySecret), _bytes(text), digest)).decode()
 
 
 def _compare(given: str, expected: Iterable[str]) -> None:
@@ -349,7 +348,7 @@ def _parse_date(date: str) -> float | None:
     """Seconds since 1970 UTC of either form that the clients write; None for anything else."""
     try:
         if match := _ISO.fullmatch(date.strip()):
-            whole = datetime.strptime(match[1], "%Y-%m-%dT%H:%M:%S").replace(tzinfo=UTC).timestamp()
+            whole = datetime.fromisoformat(match[1]).replace(tzinfo=UTC).timestamp()
             return whole + float("0" + (match[2] or ".0"))
         if date.strip().endswith("GMT"):
             return parsedate_to_datetime(date).timestamp()

@@ -232,9 +232,9 @@ def tunnels(emulator: Emulator) -> Any:
 
 
 def http_connections(emulator: Emulator) -> Any:
-    """The connections that aiohttp believes it has."""
+    """The connections in their HTTP phase."""
     assert "" in emulator._gateways
-    return emulator._gateways[""]._server.connections
+    return emulator._gateways[""].connections
 
 
 async def closing(websocket: ClientConnection) -> tuple[int | None, str | None]:
@@ -817,18 +817,18 @@ async def test_no_other_timer_touches_a_socket(clock: SteeredClock) -> None:
         assert (await socket_end(emulator)).closed_by == "timeout"
 
 
-async def test_no_timer_of_the_http_phase_is_left(serve: Serve) -> None:
-    """aiohttp has forgotten the connection of an open socket, timers and all."""
+async def test_nothing_of_the_http_phase_is_left(serve: Serve) -> None:
+    """The connection of an open socket is a socket's alone: no task and no timer of HTTP is left."""
     emulator = await serve(function("rawsocket.py"))
     async with raw(emulator) as peer:
         await peer.send(b"GET /heads HTTP/1.1\r\nHost: fn.localhost\r\n\r\n")
         await peer.response()
-        (handler,) = http_connections(emulator)
+        (connection,) = http_connections(emulator)
         await peer.send(handshake("/echo"))
         assert (await peer.head())[0] == 101
-        await eventually(lambda: not http_connections(emulator))
-        timer = handler._keepalive_handle
-        assert timer is None or timer.cancelled()
+        await eventually(lambda: not http_connections(emulator) and connection.task.done())
+        assert connection.transport is None
+        assert connection._lingers is None
         assert await alive(peer)
 
 

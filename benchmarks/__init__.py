@@ -1,0 +1,1 @@
+"""What does fcemu cost, beside other fronts on the same machine? `python -m benchmarks`; see README.md here."""

@@ -1,0 +1,447 @@
+"""What does a client's connection say? Requests, one after the other, each with its body.
+
+The parser is llhttp (by httptools), strict as it comes: what two servers could read differently is a 400 that ends the
+connection (RFC 9112 11.2). What llhttp leaves open is decided here and in `trigger/limits.py`: exactly one Host, a
+limit for the head, and that bytes behind an upgrade are read as HTTP only once the upgrade was declined.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Protocol, cast
+
+import httptools
+
+from fcemu.trigger.request import RequestHead
+
+_HEAD_LIMIT = 64 * 1024
+"""Bytes of a head that is not complete yet; the documented limits are smaller, and answered by the trigger."""
+
+_BUFFER_LIMIT = 64 * 1024
+"""Bytes of a body, or behind an upgrade, that wait to be used; then reading pauses."""
+
+_QUEUE_LIMIT = 16
+"""Requests that wait behind the present one; then reading pauses."""
+
+_LINGER = 10.0
+"""Seconds in which a client may go on sending what nobody wants, so that it gets to read the answer."""
+
+_VERSIONS = {"1.1": (1, 1), "1.0": (1, 0)}
+
+_ABSOLUTE = re.compile("(?i:https?)://([^/?#]*)(.*)", re.DOTALL)
+
+
+class BodyBroken(Exception):
+    """A request's body is not valid HTTP, or the client left in the middle of it."""
+
+
+class _Invalid(Exception):
+    """A head that llhttp takes and we do not."""
+
+
+class RequestBody:
+    """The body of a request, as it comes. One reader.
+
+    Attributes:
+        complete: nothing is left to be read, and all of it was valid.
+    """
+
+    __slots__ = ("_connection", "_ended", "_ignored", "_parts", "_reader", "_size", "_why_broken")
+
+    def __init__(self, connection: Connection | None) -> None:
+        self._connection = connection
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._ended = self._ignored = False
+        self._why_broken: str | None = None
+        self._reader: asyncio.Future[None] | None = None
+
+    @property
+    def complete(self) -> bool:
+        return self._ended and not self._parts and self._why_broken is None
+
+    async def read(self) -> bytes:
+        """What has come; empty at the end.
+
+        Raises:
+            BodyBroken: it breaks off.
+        """
+        while not self._parts:
+            if self._why_broken is not None:
+                raise BodyBroken(self._why_broken)
+            if self._ended:
+                return b""
+            self._reader = asyncio.get_running_loop().create_future()
+            try:
+                await self._reader
+            finally:
+                self._reader = None
+        data = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        self._parts.clear()
+        self._size = 0
+        if self._connection is not None:
+            self._connection.pause_or_resume()
+        return data
+
+    @property
+    def is_full(self) -> bool:
+        """As much is waiting as may."""
+        return self._size > _BUFFER_LIMIT
+
+    def feed(self, part: bytes) -> None:
+        """More has come."""
+        if self._ignored:
+            return
+        self._parts.append(part)
+        self._size += len(part)
+        self._wake()
+
+    def end(self) -> None:
+        """All has come."""
+        self._ended = True
+        self._wake()
+
+    def ignore(self) -> None:
+        """Nobody wants the rest."""
+        self._ignored = True
+        self._parts.clear()
+        self._size = 0
+
+    def break_off(self, why: str) -> None:
+        """The rest will not come."""
+        self._why_broken = why
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
+
+
+_NO_BODY = RequestBody(None)
+_NO_BODY.end()
+
+
+class Request:
+    """A request that came on a connection.
+
+    Attributes:
+        keep_alive: the client lets the connection carry another request.
+    """
+
+    __slots__ = ("body", "connection", "head", "keep_alive")
+
+    def __init__(self, connection: Connection, head: RequestHead, body: RequestBody, keep_alive: bool) -> None:
+        self.connection = connection
+        self.head = head
+        self.body = body
+        self.keep_alive = keep_alive
+
+
+class Server(Protocol):
+    """Who answers.
+
+    Attributes:
+        connections: those in their HTTP phase.
+    """
+
+    connections: set[Connection]
+
+    def handle(self, request: Request) -> Awaitable[bool]:
+        """Answer; returns whether the connection can carry another request."""
+        ...
+
+    def refuse_unparsed(self, why: str) -> bytes:
+        """The answer to what is no request."""
+        ...
+
+
+class Connection(asyncio.Protocol):
+    """A client's connection in its HTTP phase.
+
+    Attributes:
+        on_lost: called when the client has left.
+        task: in which its requests are answered.
+        transport: None once it has, or once the connection is a socket's.
+    """
+
+    __slots__ = (
+        "_began", "_behind", "_body", "_broken", "_closing", "_drained", "_framed", "_head_size", "_headers",
+        "_in_head", "_lingers", "_parser", "_paused", "_queue", "_server", "_upgraded", "_url", "_wanted",
+        "on_lost", "task", "transport",
+    )  # fmt: skip
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self.transport: asyncio.Transport | None = None
+        self.on_lost: Callable[[], None] | None = None
+        self._queue: deque[Request | str] = deque()  # a text: why what came is no request
+        self._wanted: asyncio.Future[None] | None = None
+        self._drained: asyncio.Future[None] | None = None
+        self._body: RequestBody | None = None
+        self._behind = b""
+        self._upgraded = self._broken = self._closing = self._paused = False
+        self._began = self._in_head = False
+        self._framed: bytes | None = None
+        self._lingers: asyncio.TimerHandle | None = None
+        self._head_size = 0
+        self._url = b""
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._parser = httptools.HttpRequestParser(self)
+
+    # ---- asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self._server.connections.add(self)
+        self.task = asyncio.get_running_loop().create_task(self._serve())
+
+    def data_received(self, data: bytes) -> None:
+        if self._upgraded:
+            self._behind += data
+        elif not (self._broken or self._closing):
+            self._parse(data)
+        self.pause_or_resume()
+
+    def eof_received(self) -> None:
+        """The client that sends no more has left; the transport closes itself."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.transport = None
+        self._server.connections.discard(self)
+        if self._lingers is not None:
+            self._lingers.cancel()
+        if self._body is not None:
+            self._body.break_off("the client left in the middle of it")
+        self.resume_writing()
+        if self.on_lost is not None:
+            self.on_lost()
+        elif self._wanted is not None:
+            self.task.cancel()
+
+    def pause_writing(self) -> None:
+        self._drained = asyncio.get_running_loop().create_future()
+
+    def resume_writing(self) -> None:
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
+        self._drained = None
+
+    # ---- httptools' callbacks
+
+    def on_message_begin(self) -> None:
+        """Another request begins."""
+        self._url = b""
+        self._headers = []
+        self._began = self._in_head = True
+
+    def on_url(self, part: bytes) -> None:
+        self._url += part
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._in_head:  # trailers are dropped
+            # llhttp strips the white space before a value, and not that behind it (RFC 9112 5.1).
+            self._headers.append((name, value.rstrip(b" \t")))
+
+    def on_headers_complete(self) -> None:
+        """A request's head is there: it can be answered, whether or not its body has come."""
+        self._in_head = False
+        self._head_size = 0
+        if self._framed is not None:
+            return  # our own head, which only told the parser how a body is framed
+        parser = self._parser
+        version = _VERSIONS.get(parser.get_http_version())
+        if version is None:
+            raise _Invalid(f"HTTP/{parser.get_http_version()} is not supported")
+        method, target = parser.get_method().decode(), self._url.decode("utf-8", "surrogateescape")
+        head = RequestHead(method, target, tuple(self._headers), version)
+        hosts = len(head.values(b"host"))
+        if hosts > 1 or (not hosts and version == (1, 1)):
+            raise _Invalid("more than one Host header" if hosts else "no Host header")
+        if not target.startswith("/"):
+            head = _in_origin_form(head)
+        # Behind an upgrade to something else there may be anything: it is the last request of its connection.
+        keep_alive = parser.should_keep_alive() and (not parser.should_upgrade() or _is_to_websocket(head))
+        body = _NO_BODY
+        if head.is_chunked or head.content_length:
+            body = self._body = RequestBody(self)
+            if parser.should_upgrade():
+                # httptools reads no body behind such a head, and would take it for the other protocol's bytes.
+                length = b"Content-Length: %d" % (head.content_length or 0)
+                framing = b"Transfer-Encoding: chunked" if head.is_chunked else length
+                self._framed = b"POST / HTTP/1.1\r\n%b\r\n\r\n" % framing
+        self._add(Request(self, head, body, keep_alive))
+
+    def on_body(self, part: bytes) -> None:
+        if self._body is not None:
+            self._body.feed(part)
+
+    def on_message_complete(self) -> None:
+        if self._body is not None and self._framed is None:
+            self._body.end()
+            self._body = None
+
+    # ---- for an exchange
+
+    async def drain(self) -> None:
+        """Wait while the client is slow."""
+        while self._drained is not None:
+            await self._drained
+
+    @property
+    def writing_paused(self) -> bool:
+        """The client is slow."""
+        return self._drained is not None
+
+    def detach(self) -> bytes:
+        """Leave the transport to a socket; returns the bytes that came behind its handshake."""
+        assert self.transport is not None
+        if self._paused:
+            self.transport.resume_reading()
+        self.transport = None
+        self._server.connections.discard(self)
+        behind, self._behind = self._behind, b""
+        return behind
+
+    def close(self) -> None:
+        """End it, as soon as what was written has gone."""
+        if self.transport is not None:
+            self.transport.close()
+
+    # ---- inside
+
+    async def _serve(self) -> None:
+        """Answer one request after the other."""
+        try:
+            while True:
+                while not self._queue:
+                    if self.transport is None:
+                        return
+                    self._wanted = asyncio.get_running_loop().create_future()
+                    await self._wanted
+                    self._wanted = None
+                request = self._queue.popleft()
+                if isinstance(request, str):
+                    if self.transport is not None:
+                        self.transport.write(self._server.refuse_unparsed(request))
+                    self._end(unread=True)
+                    return
+                keep = await self._server.handle(request)
+                if self.transport is None:
+                    return
+                if not keep or self.transport.is_closing():
+                    self._end(unread=self._body is not None)
+                    return
+                request.body.ignore()
+                if self._upgraded and not self._queue:
+                    self._read_on()
+                self.pause_or_resume()
+        except BaseException:
+            if self.transport is not None:
+                self.transport.abort()
+            raise
+        finally:
+            self._wanted = None
+
+    def _end(self, unread: bool) -> None:
+        """Answer no more. A client that is still sending is let finish, or it would lose the answer to a reset."""
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            return
+        if not unread:
+            transport.close()
+            return
+        self._closing = True
+        self._body = None
+        if transport.can_write_eof():
+            transport.write_eof()
+        self._lingers = asyncio.get_running_loop().call_later(_LINGER, transport.close)
+        self.pause_or_resume()
+
+    def _read_on(self) -> None:
+        """The upgrade was declined: what came behind it is HTTP."""
+        self._upgraded = False
+        self._parser = httptools.HttpRequestParser(self)
+        behind, self._behind = self._behind, b""
+        if behind:
+            self._parse(behind)
+
+    def _parse(self, data: bytes) -> None:
+        while data:
+            data = self._feed(data)
+
+    def _feed(self, data: bytes) -> bytes:
+        """Let the parser read on; returns what another one is to read."""
+        self._began = False
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            behind = data[upgrade.args[0] :]
+        except httptools.HttpParserError as error:
+            cause = error.__context__
+            self._break(str(cause) if isinstance(cause, _Invalid) else str(error))
+            return b""
+        else:
+            if self._in_head and not self._began:
+                self._head_size += len(data)
+                if self._head_size > _HEAD_LIMIT:
+                    self._break(f"the request line and headers are larger than {_HEAD_LIMIT} bytes")
+            return b""
+        if self._framed is None:
+            self._upgraded, self._behind = True, behind
+            return b""
+        self._parser = httptools.HttpRequestParser(self)
+        self._parser.feed_data(self._framed)
+        self._framed = None
+        return behind
+
+    def _break(self, why: str) -> None:
+        """Nothing more can be read."""
+        self._broken = True
+        if self._body is not None and not self._closing:
+            self._body.break_off(why)
+            self._body = None
+        else:
+            self._add(why)
+
+    def _add(self, request: Request | str) -> None:
+        self._queue.append(request)
+        if self._wanted is not None and not self._wanted.done():
+            self._wanted.set_result(None)
+
+    def pause_or_resume(self) -> None:
+        """Read no more than is used."""
+        if self.transport is None:
+            return
+        full = (
+            len(self._behind) > _BUFFER_LIMIT
+            or len(self._queue) > _QUEUE_LIMIT
+            or (self._body is not None and self._body.is_full)
+        ) and not self._closing
+        if full is not self._paused:
+            self._paused = full
+            if full:
+                self.transport.pause_reading()
+            else:
+                self.transport.resume_reading()
+
+
+def _in_origin_form(head: RequestHead) -> RequestHead:
+    """An absolute target (RFC 9112 3.2.2) is read as its path and host; any other is the trigger's to refuse."""
+    match = _ABSOLUTE.fullmatch(head.target)
+    if match is None:
+        return head
+    host, rest = match.groups()
+    others = (pair for pair, lower in zip(head.headers, head.names, strict=True) if lower != b"host")
+    return RequestHead(
+        head.method,
+        rest if rest.startswith("/") else "/" + rest,
+        ((b"Host", host.encode("utf-8", "surrogateescape")), *others),
+        head.version,
+    )
+
+
+def _is_to_websocket(head: RequestHead) -> bool:
+    return (head.first(b"upgrade") or b"").lower() == b"websocket"

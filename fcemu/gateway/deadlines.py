@@ -1,0 +1,79 @@
+"""When is a request's time up? Every request has a deadline, and hardly one comes to it: so one timer serves all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fcemu.clock import Clock, Timer
+
+
+class Deadline:
+    """One that can be called off.
+
+    Attributes:
+        on_reached: what to call; it may be replaced.
+    """
+
+    __slots__ = ("_among", "on_reached", "when")
+
+    def __init__(self, when: float, on_reached: Callable[[], None], among: dict[Deadline, None]) -> None:
+        self.when = when
+        self.on_reached = on_reached
+        self._among = among
+        among[self] = None
+
+    def cancel(self) -> None:
+        """Call it off."""
+        self._among.pop(self, None)
+
+
+class Deadlines:
+    """Deadlines of requests. Those of one length come in the order in which they were set.
+
+    Args:
+        clock: the source of time.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._of_length: dict[float, dict[Deadline, None]] = {}
+        self._timer: Timer | None = None
+        self._due = float("inf")
+
+    def set(self, begun: float, length: float, on_reached: Callable[[], None]) -> Deadline:
+        """Call back when a time is up.
+
+        Args:
+            begun: monotonic seconds of its beginning; not earlier than any before.
+            length: seconds.
+        """
+        among = self._of_length.get(length)
+        if among is None:
+            among = self._of_length[length] = {}
+        deadline = Deadline(begun + length, on_reached, among)
+        if deadline.when < self._due:
+            self._arm(deadline.when)
+        return deadline
+
+    def close(self) -> None:
+        """Call back no more."""
+        self._of_length.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _arm(self, when: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._due, self._timer = when, self._clock.call_at(when, self._on_due)
+
+    def _on_due(self) -> None:
+        self._due, self._timer = float("inf"), None
+        now = self._clock.now()
+        for among in self._of_length.values():
+            while among and (first := next(iter(among))).when <= now:
+                first.cancel()
+                first.on_reached()
+        # It may have been early: those that it was set for are mostly over by now, and nobody has told it.
+        due = min((next(iter(among)).when for among in self._of_length.values() if among), default=None)
+        if due is not None:
+            self._arm(due)
