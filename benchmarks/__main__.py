@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import facts, loads, results
-from benchmarks.figures import ANONYMOUS, Measured, Run
+from benchmarks import facts, growth, loads, results
+from benchmarks.figures import ANONYMOUS, Measured
 from benchmarks.fronts import FRONTS, Front
+from benchmarks.growth import CURVES
 from benchmarks.inside import INSIDE
-from benchmarks.loads import Failed
-from benchmarks.machine import Machine, Missing, Unable, prepared
+from benchmarks.machine import Failed, Machine, Missing, Unable, prepared
 from benchmarks.results import Report
 from benchmarks.targets import verdicts
 from benchmarks.works import WORKS, Work
@@ -24,40 +24,57 @@ from benchmarks.works import WORKS, Work
 _QUICK_IDLE = 200
 """Idle sockets of a quick run."""
 
-_SKIPPED, _FAILED = "skipped: ", "failed: "
-"""How the reasons begin for which a row has no figures."""
+_SCALE = "scale"
+"""What the command line knows all curves by."""
+
+_ALL = (*WORKS, _SCALE, *INSIDE)
 
 
 def main() -> int:
     """Run the benchmarks; returns the exit code: 1 if a run went wrong, 2 if there can be none. No time decides it."""
     options = _options(sys.argv[1:])
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that all that was started is ended
-    works, figures = [], []
+    works, curves, figures = [], [], []
     with tempfile.TemporaryDirectory(prefix="fcemu-benchmarks-") as folder:
         try:
             machine = prepared(Path(folder))
         except Unable as error:
             print(error, file=sys.stderr)
             return 2
-        for name in options.only or (*WORKS, *INSIDE):
+        for name in options.only or _ALL:
             if name in INSIDE:
                 found = INSIDE[name](machine, options.rounds)
                 print(f"\n{results.table_of_figures(found)}", flush=True)
                 figures += found
                 continue
+            if name == _SCALE:
+                for curve in CURVES if "fcemu" in (options.front or FRONTS) else ():
+                    points = curve.quick if options.quick else curve.points
+                    measured = growth.measure(machine, curve, points, options.rounds, options.seconds)
+                    _show(measured)
+                    curves.append(measured)
+                continue
             work = WORKS[name]
             if options.quick and work.kind == "idle":
                 work = replace(work, connections=_QUICK_IDLE, title=f"{work.title} ({_QUICK_IDLE} only)")
             measured = measure(machine, work, options.front or list(FRONTS), options.rounds, options.seconds)
-            print(f"\n{work.name}: {work.title}\n\n{results.table(measured)}", flush=True)
+            _show(measured)
             works.append(measured)
-    report = Report(facts.facts(machine, options.seconds, options.rounds), works, figures, verdicts(works, figures))
+    report = Report(
+        facts.facts(machine, options.seconds, options.rounds), works, curves, figures, verdicts(works, figures)
+    )
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "results.md").write_text(results.markdown(report), "utf-8")
     (options.out / "results.json").write_text(results.as_json(report), "utf-8")
     print(f"\n{results.table_of_verdicts(report.verdicts)}\n\n{options.out / 'results.md'}")
-    failed = any(reason.startswith(_FAILED) for measured in works for reason in measured.without.values())
+    failed = any(
+        reason.startswith(loads.FAILED) for measured in (*works, *curves) for reason in measured.without.values()
+    )
     return 1 if failed else 0
+
+
+def _show(measured: Measured) -> None:
+    print(f"\n{measured.work.name}: {measured.work.title}\n\n{results.table(measured)}", flush=True)
 
 
 def measure(machine: Machine, work: Work, fronts: Sequence[str], rounds: int, seconds: float) -> Measured:
@@ -82,12 +99,8 @@ def measure(machine: Machine, work: Work, fronts: Sequence[str], rounds: int, se
                     front = started[name]
                     if isinstance(front, str) or row in measured.without:
                         continue
-                    try:
-                        measured.runs[row].append(_run(machine, front, work, guard, seconds))
-                    except Missing as error:
-                        measured.without[row] = f"{_SKIPPED}{error}"
-                    except Failed as error:
-                        measured.without[row] = f"{_FAILED}{error}"
+                    with loads.noted(measured, row):
+                        measured.runs[row].append(loads.run(machine, front, work, guard, seconds))
     return measured
 
 
@@ -96,13 +109,9 @@ def _start(stack: contextlib.ExitStack, machine: Machine, name: str) -> Front | 
     try:
         return stack.enter_context(FRONTS[name](machine))
     except Missing as error:
-        return f"{_SKIPPED}{error}"
-
-
-def _run(machine: Machine, front: Front, work: Work, guard: str | None, seconds: float) -> Run:
-    if work.kind in ("echo", "handshake", "idle"):
-        return loads.websocket(machine, front, work, seconds)
-    return loads.http(machine, front, work, guard, seconds)
+        return f"{loads.SKIPPED}{error}"
+    except Failed as error:
+        return f"{loads.FAILED}{error}"
 
 
 def _options(argv: Sequence[str]) -> argparse.Namespace:
@@ -112,9 +121,9 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--only",
         action="append",
-        choices=(*WORKS, *INSIDE),
+        choices=_ALL,
         metavar="WORK",
-        help="this one; may be repeated: " + ", ".join((*WORKS, *INSIDE)),
+        help="this one; may be repeated: " + ", ".join(_ALL),
     )
     parser.add_argument(
         "--front",
@@ -124,7 +133,7 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
         help="this one; may be repeated: " + ", ".join(FRONTS),
     )
     parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="where results go (benchmarks/)")
-    parser.add_argument("--quick", action="store_true", help="one round of 0.3 s, 200 idle sockets: does it work?")
+    parser.add_argument("--quick", action="store_true", help="one round of 0.3 s, small counts: does it work?")
     options = parser.parse_args(argv)
     if options.quick:
         options.seconds, options.rounds = 0.3, 1

@@ -59,15 +59,19 @@ class Measured:
     Attributes:
         runs: of each row one per round.
         without: why a row has no figures.
+        of: what its rows are.
+        base: the row that all others are compared with.
     """
 
     work: Work
     runs: dict[str, list[Run]] = field(default_factory=dict)
     without: dict[str, str] = field(default_factory=dict)
+    of: str = "front"
+    base: str = BASE
 
-    def ratio(self, row: str, base: str = BASE) -> float | None:
+    def ratio(self, row: str, base: str | None = None) -> float | None:
         """Front CPU of a row relative to another."""
-        return ratio(self._of(row), self._of(base))
+        return ratio(self._of(row), self._of(base or self.base))
 
     def above(self, row: str) -> float | None:
         """Microseconds of front CPU of a row above the anonymous one."""

@@ -18,7 +18,7 @@ from pathlib import Path
 import yaml
 
 from benchmarks import processes
-from benchmarks.machine import Machine, Missing, free_port, stop
+from benchmarks.machine import Failed, Machine, Missing, free_port, stop
 from fcemu import KeyPair
 from fcemu.model import AccessKey
 
@@ -30,6 +30,8 @@ _READY_WITHIN, _INSTALLED_WITHIN = 60.0, 120.0
 
 KEY = AccessKey(accessKeyId="bench", accessKeySecret="bench-secret")
 PAIR = KeyPair.generate("ES256")
+ANYBODY: dict[str, object] = {"authType": "anonymous"}
+"""The guard of a function that asks nobody who they are."""
 
 
 @dataclass(frozen=True)
@@ -194,8 +196,38 @@ def http_proxy(machine: Machine) -> Iterator[Front]:
             yield front
 
 
+def function(machine: Machine, listens: Path, name: str, guard: dict[str, object]) -> dict[str, object]:
+    """A function with a trigger that is guarded so; its first instance notes in `listens` when it listened."""
+    environment = {"BENCH_LISTENS": str(listens)}
+    if machine.client_core is not None:
+        environment["BENCH_CPU"] = str(machine.client_core)
+    return {
+        "functionName": name,
+        "timeout": 86400,
+        "instanceConcurrency": 200,
+        "customRuntimeConfig": {"command": [str(machine.backend)]},
+        "environmentVariables": environment,
+        "triggers": [{"triggerName": "http", "triggerConfig": {"methods": ["GET", "POST", "PUT"], **guard}}],
+    }
+
+
+def configuration(machine: Machine, listens: Path) -> dict[str, object]:
+    """The trigger's configuration: the same function three times, each guarded in another way."""
+    guards: dict[str, dict[str, object]] = {
+        "bench": ANYBODY,
+        "signed": {"authType": "function"},
+        "jwt": {"authType": "jwt", "authConfig": {"jwks": PAIR.jwks()}},
+    }
+    return {
+        "functions": [function(machine, listens, name, guard) for name, guard in guards.items()],
+        "accessKeys": [{"accessKeyId": KEY.accessKeyId, "accessKeySecret": KEY.accessKeySecret}],
+    }
+
+
 @contextlib.contextmanager
-def fcemu(machine: Machine) -> Iterator[Front]:
+def fcemu(
+    machine: Machine, configured: Callable[[Machine, Path], dict[str, object]] = configuration
+) -> Iterator[Front]:
     """`fcemu serve` as users run it: a trigger's configuration, the scheduler, the bill, the journal and its log.
 
     Its own process is the one that was started. Keeper, guards and instances are the function's side: they wait while
@@ -206,7 +238,7 @@ def fcemu(machine: Machine) -> Iterator[Front]:
     ready, listens = folder / "ready.json", folder / "listens"
     ready.unlink(missing_ok=True)
     listens.unlink(missing_ok=True)
-    (folder / "trigger.yaml").write_text(yaml.safe_dump(configuration(machine, listens)))
+    (folder / "trigger.yaml").write_text(yaml.safe_dump(configured(machine, listens)))
     argv: list[str | Path] = [sys.executable, "-m", "fcemu", "serve", folder / "trigger.yaml"]
     argv += ["--port", "0", "--ready-file", ready]
     state = {"XDG_STATE_HOME": str(folder / "state")}
@@ -218,34 +250,6 @@ def fcemu(machine: Machine) -> Iterator[Front]:
             yield Front("fcemu", facts["port"], facts["pid"], alone=True)
         finally:
             stop(process, 60)
-
-
-def configuration(machine: Machine, listens: Path) -> dict[str, object]:
-    """The trigger's configuration: the same function three times, each guarded in another way."""
-    environment = {"BENCH_LISTENS": str(listens)}
-    if machine.client_core is not None:
-        environment["BENCH_CPU"] = str(machine.client_core)
-    guards: dict[str, dict[str, object]] = {
-        "bench": {"authType": "anonymous"},
-        "signed": {"authType": "function"},
-        "jwt": {"authType": "jwt", "authConfig": {"jwks": PAIR.jwks()}},
-    }
-    return {
-        "functions": [
-            {
-                "functionName": name,
-                "timeout": 86400,
-                "instanceConcurrency": 200,
-                "customRuntimeConfig": {"command": [str(machine.backend)]},
-                "environmentVariables": environment,
-                "triggers": [
-                    {"triggerName": "http", "triggerConfig": {"methods": ["GET", "POST", "PUT"], **guard}},
-                ],
-            }
-            for name, guard in guards.items()
-        ],
-        "accessKeys": [{"accessKeyId": KEY.accessKeyId, "accessKeySecret": KEY.accessKeySecret}],
-    }
 
 
 FRONTS: dict[str, Callable[[Machine], contextlib.AbstractContextManager[Front]]] = {
@@ -294,13 +298,13 @@ def _wait(process: subprocess.Popen[str], name: str, log: Path, ready: Callable[
     """Wait until a front is ready.
 
     Raises:
-        Missing: it ended, or took too long.
+        Failed: it ended, or took too long.
     """
     until = time.monotonic() + _READY_WITHIN
     while not ready():
         if process.poll() is not None or time.monotonic() > until:
             last = log.read_text(errors="replace").strip().splitlines()[-5:]
-            raise Missing(f"{name} does not start: " + " / ".join(last))
+            raise Failed(f"{name} does not start: " + " / ".join(last))
         time.sleep(0.005)
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import resource
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks import processes
-from benchmarks.figures import Run
+from benchmarks.figures import Measured, Run
 from benchmarks.fronts import KEY, PAIR, Front, program
-from benchmarks.machine import Machine, stop
+from benchmarks.machine import Failed, Machine, Missing, stop
 from benchmarks.works import FEW, Work
 from fcemu import sign
 
@@ -23,9 +25,31 @@ _WARM = 0.2
 _PATIENCE = 180.0
 """Seconds after which a client that does not end is ended."""
 
+SKIPPED, FAILED = "skipped: ", "failed: "
+"""How the reasons begin for which a row has no figures."""
 
-class Failed(Exception):
-    """A run went wrong, so that its figures mean nothing."""
+
+@contextlib.contextmanager
+def noted(measured: Measured, row: str) -> Iterator[None]:
+    """What keeps a row from being measured is noted as the reason for which it has no figures."""
+    try:
+        yield
+    except Missing as error:
+        measured.without[row] = f"{SKIPPED}{error}"
+    except Failed as error:
+        measured.without[row] = f"{FAILED}{error}"
+
+
+def run(machine: Machine, front: Front, work: Work, guard: str | None, seconds: float) -> Run:
+    """Run the client that does a work.
+
+    Raises:
+        Failed: it went wrong.
+        Missing: there is no such client here.
+    """
+    if work.kind in ("echo", "handshake", "idle"):
+        return websocket(machine, front, work, seconds)
+    return http(machine, front, work, guard, seconds)
 
 
 def websocket(machine: Machine, front: Front, work: Work, seconds: float) -> Run:
@@ -66,7 +90,8 @@ def websocket(machine: Machine, front: Front, work: Work, seconds: float) -> Run
         raise Failed(str(error)) from error
     finally:
         stop(process)
-    per_socket = (memory[1] - memory[0]) / (work.connections - few) if memory and front.pids else None
+    more = work.connections - few
+    per_socket = (memory[1] - memory[0]) / more if memory and more and front.pids else None
     return Run(
         said["operations"], said["seconds"], said["p50_us"], said["p99_us"],
         after[0] - before[0], said["cpu_seconds"], after[1] - before[1],

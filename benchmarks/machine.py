@@ -18,6 +18,10 @@ class Unable(Exception):
     """This machine cannot run the benchmarks; the text says why."""
 
 
+class Failed(Exception):
+    """A run went wrong, so that its figures mean nothing."""
+
+
 class Missing(Exception):
     """A front cannot be measured here; the text says why."""
 

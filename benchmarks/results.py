@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from benchmarks.figures import Figure, Measured, Run, front_us, median_of, per_second
+from benchmarks.figures import BASE, Figure, Measured, Run, front_us, median_of, per_second
 from benchmarks.targets import Verdict
 
 
@@ -17,10 +17,12 @@ class Report:
 
     Attributes:
         facts: about the machine and the options.
+        curves: of fcemu alone; their rows are points.
     """
 
     facts: dict[str, str]
     works: list[Measured]
+    curves: list[Measured]
     figures: list[Figure]
     verdicts: list[Verdict]
 
@@ -28,8 +30,8 @@ class Report:
 def table(measured: Measured) -> str:
     """A work as a table."""
     work = measured.work
-    last = "above anonymous, µs" if work.guard else "ratio to nginx"
-    heads = ["front", "operations/s", "p50 µs", "p99 µs", "front CPU µs/op", last, "client use", "backend use"]
+    last = "above anonymous, µs" if work.guard else f"ratio to {_name_of_base(measured)}"
+    heads = [measured.of, "operations/s", "p50 µs", "p99 µs", "front CPU µs/op", last, "client use", "backend use"]
     if work.kind == "idle":
         heads += ["held", "dropped", "memory per socket, KB"]
     lines = ["| " + " | ".join(heads) + " |", "|---|" + "---:|" * (len(heads) - 1)]
@@ -40,6 +42,10 @@ def table(measured: Measured) -> str:
             cells = _cells(measured, row, runs)
             lines.append(f"| {row} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _name_of_base(measured: Measured) -> str:
+    return measured.base if measured.base == BASE else "first"
 
 
 def _cells(measured: Measured, row: str, runs: Sequence[Run]) -> list[str]:
@@ -87,6 +93,10 @@ def markdown(report: Report) -> str:
     ]
     for measured in report.works:
         parts += [f"## {measured.work.name}: {measured.work.title}", table(measured)]
+    if report.curves:
+        parts += ["## How it grows", "fcemu alone; a ratio is that to the first point of its curve."]
+    for measured in report.curves:
+        parts += [f"### {measured.work.name}: {measured.work.title}", table(measured)]
     if report.figures:
         parts += ["## Inside fcemu", table_of_figures(report.figures)]
     parts += ["## Targets", table_of_verdicts(report.verdicts)]
@@ -95,13 +105,6 @@ def markdown(report: Report) -> str:
 
 def as_json(report: Report) -> str:
     """Everything, every run included."""
-    works = {
-        measured.work.name: {
-            "title": measured.work.title,
-            "rows": {row: _row(measured, row, runs) for row, runs in measured.runs.items()},
-        }
-        for measured in report.works
-    }
     inside = {
         figure.key: {"what": figure.what, "median": figure.value, "unit": figure.unit} for figure in report.figures
     }
@@ -109,15 +112,31 @@ def as_json(report: Report) -> str:
         {"what": v.target.what, "atMost": v.target.bound, "measured": v.value, "verdict": v.word}
         for v in report.verdicts
     ]
-    whole = {"facts": report.facts, "works": works, "inside": inside, "targets": targets}
+    whole = {
+        "facts": report.facts,
+        "works": _by_name(report.works),
+        "growth": _by_name(report.curves),
+        "inside": inside,
+        "targets": targets,
+    }
     return json.dumps(whole, indent=1, ensure_ascii=False) + "\n"
+
+
+def _by_name(works: Sequence[Measured]) -> dict[str, Any]:
+    return {
+        measured.work.name: {
+            "title": measured.work.title,
+            "rows": {row: _row(measured, row, runs) for row, runs in measured.runs.items()},
+        }
+        for measured in works
+    }
 
 
 def _row(measured: Measured, row: str, runs: Sequence[Run]) -> dict[str, Any]:
     if row in measured.without:
         return {"without": measured.without[row]}
     return {
-        "ratioToNginx": measured.ratio(row),
+        f"ratioTo{_name_of_base(measured).title()}": measured.ratio(row),
         "aboveAnonymousMicroseconds": measured.above(row) if measured.work.guard else None,
         "runs": [asdict(run) for run in runs],
     }

@@ -69,7 +69,7 @@ class Emulator:
         self._servers: dict[str, asyncio.Server] = {}
 
     async def start(self) -> None:
-        """Listen, and start one instance of each function unless `fcemu.start` is lazy.
+        """Listen, and start the minimum of each function, one instance at least unless `fcemu.start` is lazy.
 
         Raises:
             StartError: the address is taken, or a function does not start; its last output is in the text.
@@ -148,7 +148,7 @@ class Emulator:
         self.journal.records.clear()
 
     async def _warm(self, pool: InstancePool) -> None:
-        if self.account.fcemu.start == "eager" and (errors := await pool.warm()):
+        if errors := await pool.warm():
             raise StartError("\n\n".join(_explain(error) for error in errors))
 
     async def stop(self) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import signal
@@ -215,6 +216,8 @@ async def serve(account: Account, run: Run) -> None:
 
                 admin = (await stack.enter_async_context(Admin(emulator, run.admin))).url
             if ready:
+                gc.collect()
+                gc.freeze()  # what is there now stays: collections need not look at it again
                 _announce(emulator, run, printer, admin)
             if ready and run.reload is not None:
                 from fcemu.reload import follow  # watchfiles is for those who want it

@@ -17,8 +17,8 @@ import httptools
 
 from fcemu.trigger.request import RequestHead
 
-_HEAD_LIMIT = 64 * 1024
-"""Bytes of a head that is not complete yet; the documented limits are smaller, and answered by the trigger."""
+_SILENT_LIMIT = 64 * 1024
+"""Bytes that may come without the end of a head or a part of a body; the trigger's own limits are smaller."""
 
 _BUFFER_LIMIT = 64 * 1024
 """Bytes of a body, or behind an upgrade, that wait to be used; then reading pauses."""
@@ -168,9 +168,9 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_began", "_behind", "_body", "_broken", "_closing", "_drained", "_framed", "_head_size", "_headers",
-        "_in_head", "_lingers", "_parser", "_paused", "_queue", "_server", "_upgraded", "_url", "_wanted",
-        "on_lost", "task", "transport",
+        "_behind", "_body", "_broken", "_closing", "_drained", "_framed", "_headers", "_in_head", "_lingers", "_parser",
+        "_paused", "_queue", "_server", "_silent", "_told", "_upgraded", "_url", "_wanted", "on_lost", "task",
+        "transport",
     )  # fmt: skip
 
     def __init__(self, server: Server) -> None:
@@ -183,10 +183,10 @@ class Connection(asyncio.Protocol):
         self._body: RequestBody | None = None
         self._behind = b""
         self._upgraded = self._broken = self._closing = self._paused = False
-        self._began = self._in_head = False
+        self._told = self._in_head = False
+        self._silent = 0
         self._framed: bytes | None = None
         self._lingers: asyncio.TimerHandle | None = None
-        self._head_size = 0
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._parser = httptools.HttpRequestParser(self)
@@ -235,7 +235,7 @@ class Connection(asyncio.Protocol):
         """Another request begins."""
         self._url = b""
         self._headers = []
-        self._began = self._in_head = True
+        self._in_head = True
 
     def on_url(self, part: bytes) -> None:
         self._url += part
@@ -248,7 +248,7 @@ class Connection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         """A request's head is there: it can be answered, whether or not its body has come."""
         self._in_head = False
-        self._head_size = 0
+        self._told = True
         if self._framed is not None:
             return  # our own head, which only told the parser how a body is framed
         parser = self._parser
@@ -275,6 +275,7 @@ class Connection(asyncio.Protocol):
         self._add(Request(self, head, body, keep_alive))
 
     def on_body(self, part: bytes) -> None:
+        self._told = True
         if self._body is not None:
             self._body.feed(part)
 
@@ -374,7 +375,7 @@ class Connection(asyncio.Protocol):
 
     def _feed(self, data: bytes) -> bytes:
         """Let the parser read on; returns what another one is to read."""
-        self._began = False
+        self._told = False
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -384,10 +385,10 @@ class Connection(asyncio.Protocol):
             self._break(str(cause) if isinstance(cause, _Invalid) else str(error))
             return b""
         else:
-            if self._in_head and not self._began:
-                self._head_size += len(data)
-                if self._head_size > _HEAD_LIMIT:
-                    self._break(f"the request line and headers are larger than {_HEAD_LIMIT} bytes")
+            # A head that grows, or trailers, or what stands between chunks.
+            self._silent = 0 if self._told else self._silent + len(data)
+            if self._silent > _SILENT_LIMIT:
+                self._break(f"headers or trailers are larger than {_SILENT_LIMIT} bytes")
             return b""
         if self._framed is None:
             self._upgraded, self._behind = True, behind

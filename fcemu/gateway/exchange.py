@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 Cause = Literal["timeout", "client", "fault", "shutdown"]
 
 
+_OF_A_SOCKET = RequestHead("GET", "", ())
+"""What is left of the head while a socket is open: there are many, and only the record of their end is to come."""
+
+
 class Exchange:
     """One request: what came, where it runs, what became of it.
 
@@ -109,7 +113,7 @@ class Exchange:
         self.status = 101
         del self.request
         self.task = None
-        self.head = RequestHead(self.head.method, self.target, ())
+        self.head = _OF_A_SOCKET
 
     def cut(self) -> None:
         """Drop the client's connection; what it has got so far is all it gets."""

@@ -118,7 +118,8 @@ async def relay(
             give_back(instance, upstream)
         else:
             upstream.abort()
-        await _settle(sender)
+        if sender is not None:
+            await _settle(sender)
 
 
 async def _final_head(exchange: Exchange, upstream: Upstream, sender: asyncio.Task[None] | None) -> ResponseHead:

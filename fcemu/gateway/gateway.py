@@ -180,7 +180,7 @@ class Gateway:
         if not lease.instance.debugged:  # a debugger may hold it up
             length = route.function.timeout
             exchange.deadline = self._deadlines.set(lease.started, length, lambda: exchange.interrupt("timeout"))
-        # A body would be taken for frames; aiohttp reads it as one, so a request with a body is a plain one.
+        # A body is read as one, not as frames, so a request with a body is a plain one.
         websocket = exchange.head.is_websocket and not exchange.head.is_chunked and not exchange.head.content_length
         request = headers.request_bytes(
             exchange.head,

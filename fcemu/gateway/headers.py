@@ -18,6 +18,7 @@ _HOP_BY_HOP = frozenset(
     (b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade")
 )
 _NEVER_NAMED = frozenset((b"host", b"content-length", b"content-type", b"transfer-encoding"))
+_line = b": ".join
 _DROPPED = _HOP_BY_HOP | {b"content-length"}
 _APK = b"application/vnd.android.package-archive"
 
@@ -55,7 +56,7 @@ def request_bytes(head: RequestHead, common: bytes, *, request_id: str, base_pat
     lines = [f"{head.method} {head.target} HTTP/1.1".encode("utf-8", "surrogateescape")]
     for pair, lower in zip(head.headers, head.names, strict=True):
         if lower not in dropped and not lower.startswith(b"x-fc-"):
-            lines.append(b"%b: %b" % pair)
+            lines.append(_line(pair))
     if websocket:
         lines.append(b"Connection: Upgrade\r\nUpgrade: websocket")
     elif head.is_chunked:
@@ -76,7 +77,7 @@ def request_bytes(head: RequestHead, common: bytes, *, request_id: str, base_pat
 
 def lines(pairs: Iterable[tuple[bytes, bytes]]) -> bytes:
     """Header lines, each with its end."""
-    return b"".join([b"%b: %b\r\n" % pair for pair in pairs])
+    return b"\r\n".join([*map(_line, pairs), b""])
 
 
 def check_response(head: ResponseHead, request: RequestHead, route: Route, redirects: str) -> None:

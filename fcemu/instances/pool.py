@@ -171,10 +171,14 @@ class InstancePool:
     # ---- life
 
     async def warm(self) -> list[FCError]:
-        """Start what each function has at least, one instance or its minimum; returns why those that failed did."""
+        """Start what each function has at least: its minimum, and one instance unless `fcemu.start` is lazy.
+
+        Returns:
+            Why those that failed did.
+        """
         errors: list[FCError] = []
         for name in self._functions:
-            for action in self.scheduler.warm(name, self.clock.now()):
+            for action in self.scheduler.warm(name, self.clock.now(), self._at_least):
                 assert isinstance(action, Start)
                 self._start(action, errors)
         await asyncio.gather(*self._starting.values())
@@ -200,8 +204,7 @@ class InstancePool:
             self._configure(function)
             if before is not None and (name in changed or not _same_but_triggers(before, function)):
                 self._perform(self.scheduler.reload(name, now, alone=self._launcher.why_alone(name) is not None))
-            if self._settings.start == "eager":
-                self._perform(self.scheduler.warm(name, now))
+            self._perform(self.scheduler.warm(name, now, self._at_least))
 
     def instances(self) -> list[InstanceState]:
         """Every instance that accepts requests, oldest first."""
@@ -379,6 +382,11 @@ class InstancePool:
             self._freeze_timer = self.clock.call_at(min(waiting), self._freeze_idle)
 
     # ---- small things
+
+    @property
+    def _at_least(self) -> int:
+        """Instances that a function has before anybody asks for it."""
+        return 1 if self._settings.start == "eager" else 0
 
     def _configure(self, function: Function) -> None:
         self._functions[function.functionName] = function

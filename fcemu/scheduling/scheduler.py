@@ -250,9 +250,9 @@ class Scheduler:
 
     # ---- events: instances
 
-    def warm(self, function: str, now: float) -> list[Action]:
-        """Start the instances of the minimum, one at least, that nobody waits for yet."""
-        return self._replenish(self._functions[function], now, at_least=1)
+    def warm(self, function: str, now: float, at_least: int = 1) -> list[Action]:
+        """Start the instances of the minimum, and so many at least, that nobody waits for yet."""
+        return self._replenish(self._functions[function], now, at_least)
 
     def ready(self, instance_id: str, now: float) -> list[Action]:
         """An instance accepts requests."""
@@ -405,7 +405,6 @@ class Scheduler:
     def _submit_in_session(
         self, group: _Function, sessions: Sessions, invocation: str, claim: SessionClaim, now: float
     ) -> list[Action]:
-        self._due = None
         id = invocation if claim.id is None else claim.id
         actions: list[Action] = []
         instance = self._instances.get(sessions.instance(id, now) or "")
@@ -419,6 +418,7 @@ class Scheduler:
                     return [Refuse(invocation, error)]
                 actions.append(self._start(group))
                 instance = next(reversed(group.instances.values()))
+            self._due = None
             sessions.end(id, now)
             sessions.begin(id, instance.id, now)
         if len(instance.in_flight) + len(instance.waiting) >= group.terms.concurrency:
@@ -562,7 +562,7 @@ class Scheduler:
         sessions_end = group.sessions.until(instance.id) if group.sessions is not None else -math.inf
         if instance.state is _State.RETIRING:
             return sessions_end
-        if len(group.counted()) <= group.terms.minimum:
+        if group.terms.minimum and len(group.counted()) <= group.terms.minimum:
             return math.inf
         return max(instance.idle_since + group.terms.idle_timeout, sessions_end)
 

@@ -41,7 +41,7 @@ def check_message(head: RequestHead) -> None:
     Raises:
         FCError: BAD_REQUEST.
     """
-    codings = [value.strip().lower() for value in head.values(b"transfer-encoding")]
+    codings = [value.strip().lower() for value in head.values(b"transfer-encoding")] if head.is_chunked else ()
     if head.version not in ((1, 1), (1, 0)):
         detail = f"HTTP/{head.version[0]}.{head.version[1]} is not supported"
     elif codings and (codings != [b"chunked"] or head.version < (1, 1)):

@@ -44,6 +44,7 @@ Keys = Mapping[str, AccessKey]
 _ACS3 = "ACS3-HMAC-SHA256"
 _ACS3_FIELDS = re.compile(r"\s*Credential=([^,\s]+)\s*,\s*SignedHeaders=([^,\s]+)\s*,\s*Signature=([0-9a-fA-F]{64})\s*")
 _KEY_AND_SIGNATURE = re.compile(r"\s*([^:\s]+):([A-Za-z0-9+/=]+)\s*")
+_SPECIAL = re.compile(r"[$+*%]")
 _ISO = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?Z")
 # FC 2.0's ordinary API signs its path alone; HTTP triggers are below `proxy` (fc-semantics 3.2).
 _FC2_API = re.compile(r"/2016-08-15/(?!proxy/)")
@@ -207,6 +208,9 @@ def _paths(head: RequestHead) -> Iterator[str]:
 
     All but Python also escape `+` and `*` and unescape `%7E`; Node does each of these only to the first.
     """
+    if not _SPECIAL.search(head.path):
+        yield head.path  # there is but one way
+        return
     decoded = unquote(head.path, errors="surrogateescape")
     yield from dict.fromkeys(
         (head.path.replace("$", "%24"), _escaped(head.path, 1), decoded.replace("$", "%24"), _escaped(decoded, -1))
@@ -221,6 +225,9 @@ def _escaped(path: str, count: int) -> str:
 
 def _queries(head: RequestHead) -> Iterator[str]:
     """The ways in which the clients write the query: first or last of several values, blank ones kept or dropped."""
+    if not head.query:
+        yield ""
+        return
     pairs = _pairs(head.query)
     ways: dict[str, None] = {}
     for kept in (pairs, [pair for pair in pairs if pair[1]]):
@@ -294,7 +301,7 @@ _SIGN_IT = "sign the request (`fcemu sign` shows how), or set authType: anonymou
 
 
 def _pairs(query: str) -> list[tuple[str, str]]:
-    return parse_qsl(query, keep_blank_values=True, errors="surrogateescape")
+    return parse_qsl(query, keep_blank_values=True, errors="surrogateescape") if query else []
 
 
 def _bytes(text: str) -> bytes:

@@ -293,9 +293,12 @@ async def test_frozen_instance_says_good_bye(
 # ---- how many there are
 
 
-async def test_minimum_of_instances_is_there_and_is_kept(serve: Serve, client: aiohttp.ClientSession) -> None:
+@pytest.mark.parametrize("start", ["eager", "lazy"])
+async def test_minimum_of_instances_is_there_and_is_kept(
+    serve: Serve, client: aiohttp.ClientSession, start: str
+) -> None:
     """The minimum is started before ready, is not released when idle, and is made good when one dies."""
-    emulator = await serve(function(scalingConfig={"minInstances": 2}), idleTimeout=0.1)
+    emulator = await serve(function(scalingConfig={"minInstances": 2}), idleTimeout=0.1, start=start)
     states = [record.state for record in emulator.journal.records if isinstance(record, InstanceChanged)]
     assert states.count("ready") == 2
     third = reached(emulator, lambda r: isinstance(r, InstanceChanged) and r.state == "ready")

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from benchmarks import figures, results
+from benchmarks import figures, growth, results
 from benchmarks.figures import ANONYMOUS, Figure, Measured, Run
 from benchmarks.fronts import FRONTS, configuration
-from benchmarks.loads import Failed, parsed, wrk_command
-from benchmarks.machine import Machine
+from benchmarks.growth import CURVES
+from benchmarks.loads import noted, parsed, wrk_command
+from benchmarks.machine import Failed, Machine, Missing
 from benchmarks.targets import TARGETS, Target, Verdict, verdicts
 from benchmarks.works import WORKS
 from fcemu.model import Account
@@ -126,6 +128,59 @@ def test_configuration_of_fcemu_is_a_valid_one() -> None:
     assert guards == {"bench": "anonymous", "signed": "function", "jwt": "jwt"}
 
 
+def test_configuration_of_a_point_has_as_many_as_it_says() -> None:
+    """Functions that nobody asks start no instance; one instance of the one that is asked has room for a client."""
+    configured = partial(growth.configuration, machine=MACHINE, listens=Path("/nowhere/listens"))
+    functions = Account.model_validate(configured("functions", 300))
+    instances = Account.model_validate(configured("instances", 50))
+    sockets = Account.model_validate(configured("idle sockets", 9000))
+    assert (len(functions.functions), functions.fcemu.start) == (300, "lazy")
+    assert (len(instances.functions), instances.fcemu.start) == (1, "eager")
+    assert (instances.functions[0].minimum, sockets.functions[0].minimum) == (50, 0)
+    asked = [account.functions[-1] for account in (functions, instances, sockets)]
+    assert {function.functionName for function in asked} == {"bench"}
+    room = min(function.instanceConcurrency for function in asked)
+    assert max(curve.work.connections for curve in CURVES) <= room
+
+
+def test_points_of_a_curve_grow() -> None:
+    """The first is the one that the others are compared with; a quick run has the same one, and few."""
+    for curve in CURVES:
+        assert list(curve.points) == sorted(set(curve.points))
+        assert list(curve.quick) == sorted(set(curve.quick))
+        assert curve.quick[0] == curve.points[0]
+        assert curve.quick[-1] < curve.points[-1]
+    assert len({curve.work.name for curve in CURVES} | WORKS.keys()) == len(CURVES) + len(WORKS)
+
+
+def test_curve_is_compared_with_its_first_point() -> None:
+    """Its table, the page and the JSON name what grows, and that the ratio is to the first."""
+    rows = {"1": [run(front=0.2)], "300": [run(front=0.3)]}
+    curve = Measured(CURVES[1].work, rows, of="functions", base="1")
+    head, _, first, last = results.table(curve).splitlines()
+    assert head.startswith("| functions | ")
+    assert "| ratio to first |" in head
+    assert "| 200.0 | 1.00 |" in first
+    assert last.startswith("| 300 | ")
+    assert "| 300.0 | 1.50 |" in last
+    report = results.Report({}, [], [curve], [], [])
+    page, kept = results.markdown(report), json.loads(results.as_json(report))
+    assert page.index("## How it grows") < page.index(head) < page.index("## Targets")
+    assert kept["growth"]["functions"]["rows"]["300"]["ratioToFirst"] == pytest.approx(1.5)
+
+
+def test_row_says_why_it_could_not_be_measured() -> None:
+    """What is missing is skipped, what went wrong has failed; what nobody expected is not hidden."""
+    of = measured("echo-1", nginx=[], fcemu=[])
+    with noted(of, "nginx"):
+        raise Missing("nginx is not installed")
+    with noted(of, "fcemu"):
+        raise Failed("1 instances run instead of 3")
+    assert of.without == {"nginx": "skipped: nginx is not installed", "fcemu": "failed: 1 instances run instead of 3"}
+    with pytest.raises(ZeroDivisionError), noted(of, "direct"):
+        _ = 1 / 0
+
+
 def test_table_has_a_line_for_each_row() -> None:
     """Medians, the ratio to nginx, and how busy client and backend were."""
     of = measured("echo-1", direct=[run(front=0.0)], nginx=[run(front=0.2)], fcemu=[run(front=0.3)])
@@ -206,7 +261,7 @@ def test_targets_are_of_works_that_there_are() -> None:
 def test_report_keeps_every_run() -> None:
     """The page has the tables and the targets; the JSON has the runs behind them."""
     works = [measured("echo-1", nginx=[run(), run()], fcemu=[run(), run()])]
-    report = results.Report({"runs": "2"}, works, [Figure("help", "--help", 0.1, "s")], verdicts(works, []))
+    report = results.Report({"runs": "2"}, works, [], [Figure("help", "--help", 0.1, "s")], verdicts(works, []))
     page, kept = results.markdown(report), json.loads(results.as_json(report))
     assert "## echo-1: " in page
     assert "| --help | 0.1 s |" in page

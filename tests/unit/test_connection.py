@@ -177,6 +177,15 @@ async def test_head_without_an_end_is_refused(piece: int) -> None:
     assert wire.ended == "half"
 
 
+async def test_trailers_without_an_end_are_refused() -> None:
+    """Trailers are dropped, and may be no larger than a head."""
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n"
+    seen, _ = await said([head, *[b"X: " + b"x" * 5000] * 14, b"\r\n\r\n"])
+    assert seen == [("POST", "/", b"broken")]
+    seen, wire = await said([head, b"X: " + b"x" * 5000, b"\r\n\r\n"])
+    assert (seen, wire.ended) == ([("POST", "/", b"x")], "")
+
+
 @pytest.mark.parametrize(
     ("head", "why"),
     [
