@@ -275,6 +275,7 @@ class Connection(asyncio.Protocol):
         self._add(Request(self, head, body, keep_alive))
 
     def on_body(self, part: bytes) -> None:
+        """More of a body has come, its framing taken off."""
         self._told = True
         if self._body is not None:
             self._body.feed(part)
