@@ -22,13 +22,13 @@ from fcemu import credentials, probing, smoke
 from fcemu.config import load
 from fcemu.errors import FCError
 from fcemu.gateway import gateway
-from fcemu.instances.pool import Lease
+from fcemu.gateway.deadlines import Deadlines
 from fcemu.model import Account, Function, HttpTrigger, HttpTriggerConfig
 from fcemu.outcomes import Outcome
 from fcemu.scheduling.scheduler import Scheduler, Terms
 from fcemu.smoke import Refused
 from fcemu.tokens import KeyPair
-from fcemu.trigger import admission, affinity
+from fcemu.trigger import affinity
 from fcemu.trigger.admission import Admission
 from fcemu.trigger.authentication import Authenticators
 from fcemu.trigger.basic_auth import BasicAuthenticator
@@ -500,7 +500,14 @@ async def test_missing_refusals_are_found(probe: Probe, configuration: dict[str,
 
 async def test_other_refusal_with_the_same_code_is_found(probe: Probe, monkeypatch: pytest.MonkeyPatch) -> None:
     """A refusal for another reason than the one that is promised fails, whatever its status and code."""
-    monkeypatch.setattr(admission, "_methods", lambda route: ())
+    former = Router.route
+
+    def without_methods(router: Router, head: RequestHead) -> Route:
+        route = former(router, head)
+        route.methods = ()
+        return route
+
+    monkeypatch.setattr(Router, "route", without_methods)
     found = await probe(function(trigger={"authType": "bearer", **AUTH["bearer"]}))
     assert found["no token"].status == "failed"
     assert "got 403 AccessDenied for another reason: the http method 'GET' is not allowed" in found["no token"].detail
@@ -529,7 +536,7 @@ async def test_limit_that_comes_too_early_is_found(probe: Probe, monkeypatch: py
 
 async def test_missing_timeout_is_found(probe: Probe, monkeypatch: pytest.MonkeyPatch) -> None:
     """An emulator that leaves a socket open at the timeout fails."""
-    monkeypatch.setattr(Lease, "deadline", None)
+    monkeypatch.setattr(Deadlines, "set", lambda *_: None)
     found = await probe(function())
     assert found["timeout of 60 s"].status == "failed"
     assert found["timeout of 60 s"].detail == "the socket is still open after 60 s"
@@ -537,7 +544,8 @@ async def test_missing_timeout_is_found(probe: Probe, monkeypatch: pytest.Monkey
 
 async def test_timeout_that_comes_too_early_is_found(probe: Probe, monkeypatch: pytest.MonkeyPatch) -> None:
     """An emulator that cuts a socket before its timeout fails."""
-    monkeypatch.setattr(Lease, "deadline", property(lambda lease: lease.started + 30))
+    former = Deadlines.set
+    monkeypatch.setattr(Deadlines, "set", lambda self, begun, _, told: former(self, begun, 30, told))
     found = await probe(function())
     assert found["timeout of 60 s"].status == "failed"
     assert found["timeout of 60 s"].detail.startswith("1006 after 30.0 s, by timeout")
