@@ -211,6 +211,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.transport = None
         self._server.connections.discard(self)
+        del self._parser  # as in `detach`
         if self._lingers is not None:
             self._lingers.cancel()
         if self._body is not None:
@@ -218,8 +219,8 @@ class Connection(asyncio.Protocol):
         self.resume_writing()
         if self.on_lost is not None:
             self.on_lost()
-        elif self._wanted is not None:
-            self.task.cancel()
+        else:
+            self._wake()
 
     def pause_writing(self) -> None:
         self._drained = asyncio.get_running_loop().create_future()
@@ -304,6 +305,7 @@ class Connection(asyncio.Protocol):
             self.transport.resume_reading()
         self.transport = None
         self._server.connections.discard(self)
+        del self._parser  # it knows us: a cycle, which only a collection would free
         behind, self._behind = self._behind, b""
         return behind
 
@@ -410,6 +412,9 @@ class Connection(asyncio.Protocol):
 
     def _add(self, request: Request | str) -> None:
         self._queue.append(request)
+        self._wake()
+
+    def _wake(self) -> None:
         if self._wanted is not None and not self._wanted.done():
             self._wanted.set_result(None)
 

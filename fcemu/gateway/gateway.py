@@ -416,8 +416,9 @@ class Gateway:
 
     def _finish(self, exchange: Exchange) -> None:
         """Give the slot back and write the record; the one place where an invocation ends."""
-        if exchange.deadline is not None:
-            exchange.deadline.cancel()
+        if (deadline := exchange.deadline) is not None:
+            exchange.deadline = None  # it knows the exchange: a cycle, which only a collection would free
+            deadline.cancel()
         if exchange.injected is not None:
             exchange.injected.close()
         lease, rejected, route = exchange.lease, exchange.rejected, exchange.route

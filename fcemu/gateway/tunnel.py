@@ -150,6 +150,10 @@ class Tunnel:
         if self._linger is not None:
             self._linger.cancel()
         self._on_end(*self._ending())
+        # They all know each other, and would be there until a collection.
+        del self._on_end
+        for pipe in (self.client, self.function):
+            del pipe.peer, pipe.tunnel, pipe.write
 
     def _ending(self) -> tuple[int, ClosedBy]:
         """Close code and who closed. The side that sent Close first is the one that did not speak last."""

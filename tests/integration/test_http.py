@@ -15,6 +15,7 @@ import pytest
 from fcemu.emulator import Emulator
 from fcemu.journal import InstanceChanged, InvocationEnded
 from tests.conftest import Serve, function
+from tests.served import uncollected
 from tests.wire import HOST, Answer, Wire, request, say
 
 Ask = Callable[..., Awaitable[Answer]]
@@ -116,6 +117,19 @@ async def test_target_beyond_ascii(raw: Emulator, target: bytes) -> None:
     answer = await ask(raw, request(target))
     assert (answer.status, answer.code) == (400, "InvalidArgument")
     assert (await ask(raw, request("/seen"))).json == []
+
+
+async def test_request_leaves_nothing_for_the_collector(raw: Emulator, wire: Wire) -> None:
+    """What a request was made of is freed when it ends: no cycle of references keeps it until a collection."""
+    with uncollected() as left:
+        for _ in range(10):
+            await wire.send(request("/first"))
+            assert (await wire.answer()).status == 200
+        async with await Wire.open(raw) as other:
+            await other.send(request("/second", b"Content-Length: 3", method="POST") + b"abc")
+            assert (await other.answer()).status == 200
+        await asyncio.sleep(0.1)
+    assert left == []
 
 
 async def test_header_pairs_pass(raw: Emulator) -> None:

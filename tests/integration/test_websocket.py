@@ -24,6 +24,7 @@ from fcemu.gateway.upstream import Upstream
 from fcemu.journal import InvocationEnded, InvocationStarted, LogLine, Record
 from fcemu.model import Account, Settings
 from tests.conftest import Serve, function
+from tests.served import uncollected
 
 MASK = bytes(4)
 """A masking key that leaves the payload readable in the test."""
@@ -830,6 +831,20 @@ async def test_nothing_of_the_http_phase_is_left(serve: Serve) -> None:
         assert connection.transport is None
         assert connection._lingers is None
         assert await alive(peer)
+
+
+async def test_socket_leaves_nothing_for_the_collector(serve: Serve) -> None:
+    """What a socket was made of is freed when it ends: no cycle of references keeps it until a collection."""
+    emulator = await serve(function("rawsocket.py"))
+    with uncollected() as left:
+        for _ in range(5):
+            async with raw(emulator) as peer:
+                await peer.send(handshake("/echo"))
+                assert (await peer.head())[0] == 101
+                assert await alive(peer)
+        await eventually(lambda: not tunnels(emulator))
+        await asyncio.sleep(0.1)
+    assert left == []
 
 
 # ---- slow readers
