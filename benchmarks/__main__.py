@@ -16,7 +16,7 @@ from benchmarks.figures import ANONYMOUS, Measured
 from benchmarks.fronts import FRONTS, Front
 from benchmarks.growth import CURVES
 from benchmarks.inside import INSIDE
-from benchmarks.machine import Failed, Machine, Missing, Unable, prepared
+from benchmarks.machine import Machine, Unable, prepared
 from benchmarks.results import Report
 from benchmarks.targets import verdicts
 from benchmarks.works import WORKS, Work
@@ -87,31 +87,18 @@ def measure(machine: Machine, work: Work, fronts: Sequence[str], rounds: int, se
     times, in_a_row = (rounds, 1) if work.kind == "idle" else (1, rounds)
     for _ in range(times):
         with contextlib.ExitStack() as stack:
-            started: dict[str, Front | str] = {}
+            started: dict[str, Front] = {}
             for row, (name, _guard) in rows.items():
-                if name not in started:
-                    started[name] = _start(stack, machine, name)
-                front = started[name]
-                if isinstance(front, str):
-                    measured.without[row] = front
+                with loads.noted(measured, row):
+                    if name not in started:
+                        started[name] = stack.enter_context(FRONTS[name](machine))
             for _ in range(in_a_row):
                 for row, (name, guard) in rows.items():
-                    front = started[name]
-                    if isinstance(front, str) or row in measured.without:
+                    if row in measured.without:
                         continue
                     with loads.noted(measured, row):
-                        measured.runs[row].append(loads.run(machine, front, work, guard, seconds))
+                        measured.runs[row].append(loads.run(machine, started[name], work, guard, seconds))
     return measured
-
-
-def _start(stack: contextlib.ExitStack, machine: Machine, name: str) -> Front | str:
-    """A front that runs, or why it does not."""
-    try:
-        return stack.enter_context(FRONTS[name](machine))
-    except Missing as error:
-        return f"{loads.SKIPPED}{error}"
-    except Failed as error:
-        return f"{loads.FAILED}{error}"
 
 
 def _options(argv: Sequence[str]) -> argparse.Namespace:

@@ -15,6 +15,7 @@ from typing import Protocol, cast
 
 import httptools
 
+from fcemu.gateway.flow import FlowControl
 from fcemu.trigger.request import RequestHead
 
 _SILENT_LIMIT = 64 * 1024
@@ -158,7 +159,7 @@ class Server(Protocol):
         ...
 
 
-class Connection(asyncio.Protocol):
+class Connection(FlowControl):
     """A client's connection in its HTTP phase.
 
     Attributes:
@@ -168,18 +169,18 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_behind", "_body", "_broken", "_closing", "_drained", "_framed", "_headers", "_in_head", "_lingers", "_parser",
+        "_behind", "_body", "_broken", "_closing", "_framed", "_headers", "_in_head", "_lingers", "_parser",
         "_paused", "_queue", "_server", "_silent", "_told", "_upgraded", "_url", "_wanted", "on_lost", "task",
         "transport",
     )  # fmt: skip
 
     def __init__(self, server: Server) -> None:
+        super().__init__()
         self._server = server
         self.transport: asyncio.Transport | None = None
         self.on_lost: Callable[[], None] | None = None
         self._queue: deque[Request | str] = deque()  # a text: why what came is no request
         self._wanted: asyncio.Future[None] | None = None
-        self._drained: asyncio.Future[None] | None = None
         self._body: RequestBody | None = None
         self._behind = b""
         self._upgraded = self._broken = self._closing = self._paused = False
@@ -222,14 +223,6 @@ class Connection(asyncio.Protocol):
         else:
             self._wake()
 
-    def pause_writing(self) -> None:
-        self._drained = asyncio.get_running_loop().create_future()
-
-    def resume_writing(self) -> None:
-        if self._drained is not None and not self._drained.done():
-            self._drained.set_result(None)
-        self._drained = None
-
     # ---- httptools' callbacks
 
     def on_message_begin(self) -> None:
@@ -266,7 +259,7 @@ class Connection(asyncio.Protocol):
         # Behind an upgrade to something else there may be anything: it is the last request of its connection.
         keep_alive = parser.should_keep_alive() and (not parser.should_upgrade() or _is_to_websocket(head))
         body = _NO_BODY
-        if head.is_chunked or head.content_length:
+        if head.has_body:
             body = self._body = RequestBody(self)
             if parser.should_upgrade():
                 # httptools reads no body behind such a head, and would take it for the other protocol's bytes.
@@ -287,16 +280,6 @@ class Connection(asyncio.Protocol):
             self._body = None
 
     # ---- for an exchange
-
-    async def drain(self) -> None:
-        """Wait while the client is slow."""
-        while self._drained is not None:
-            await self._drained
-
-    @property
-    def writing_paused(self) -> bool:
-        """The client is slow."""
-        return self._drained is not None
 
     def detach(self) -> bytes:
         """Leave the transport to a socket; returns the bytes that came behind its handshake."""

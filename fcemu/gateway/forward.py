@@ -29,7 +29,7 @@ async def open_exchange(
         UpstreamLost: the connection broke before an answer.
         FCError: the answer, or the request's body, cannot be passed on.
     """
-    has_body = exchange.head.is_chunked or bool(exchange.head.content_length)
+    has_body = exchange.head.has_body
     retry = exchange.head.method in _RETRIED and not has_body
     upstream = await connect(instance)
     while True:

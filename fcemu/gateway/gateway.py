@@ -163,7 +163,7 @@ class Gateway:
         head = exchange.head if exchange.head.is_websocket else headers.without_hops(exchange.head)
         body = None
         if authenticator.needs_body:
-            body = await forward.read_body(exchange) if head.is_chunked or head.content_length else b""
+            body = await forward.read_body(exchange) if head.has_body else b""
         exchange.head, exchange.body = authenticator.authenticate(head, body, self._clock.wall_now())
 
     async def _invoke(self, exchange: Exchange, route: Route) -> bool:
@@ -181,7 +181,7 @@ class Gateway:
             length = route.function.timeout
             exchange.deadline = self._deadlines.set(lease.started, length, lambda: exchange.interrupt("timeout"))
         # A body is read as one, not as frames, so a request with a body is a plain one.
-        websocket = exchange.head.is_websocket and not exchange.head.is_chunked and not exchange.head.content_length
+        websocket = exchange.head.is_websocket and not exchange.head.has_body
         request = headers.request_bytes(
             exchange.head,
             self._common_headers(route),

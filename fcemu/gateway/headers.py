@@ -155,7 +155,7 @@ def switching_bytes(head: ResponseHead, *, request_id: str) -> bytes:
 
 def interim_bytes(head: ResponseHead) -> bytes:
     """A 1xx answer, passed on as it is."""
-    return _message(head.status, head.reason, list(head.headers))
+    return _message(head.status, head.reason, head.headers)
 
 
 def preflight_bytes(request: RequestHead, route: Route, *, request_id: str, date: str, close: bool) -> bytes:

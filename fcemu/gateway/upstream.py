@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import cast
 
+from fcemu.gateway.flow import FlowControl
 from fcemu.gateway.response import ResponseHead, bad_response, parse_head
 from fcemu.instances.launcher import RunningInstance
 
@@ -16,10 +17,11 @@ class UpstreamLost(ConnectionError):
     """The instance's connection broke or could not be made."""
 
 
-class Upstream(asyncio.Protocol):
+class Upstream(FlowControl):
     """A connection that carries one exchange after another. Reading and writing both push back."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.transport: asyncio.Transport
         self.answered = False
         """A byte of an answer has come since the last request."""
@@ -27,7 +29,6 @@ class Upstream(asyncio.Protocol):
         self._ended = False
         self._paused = False
         self._readable: asyncio.Future[None] | None = None
-        self._writable: asyncio.Future[None] | None = None
 
     # ---- asyncio.Protocol
 
@@ -51,14 +52,6 @@ class Upstream(asyncio.Protocol):
         self._wake_reader()
         self.resume_writing()
 
-    def pause_writing(self) -> None:
-        self._writable = asyncio.get_running_loop().create_future()
-
-    def resume_writing(self) -> None:
-        if self._writable is not None and not self._writable.done():
-            self._writable.set_result(None)
-        self._writable = None
-
     # ---- for an exchange
 
     @property
@@ -75,8 +68,8 @@ class Upstream(asyncio.Protocol):
         if self._ended and self.transport.is_closing():
             raise UpstreamLost("the instance closed the connection")
         self.transport.write(data)
-        if self._writable is not None:
-            await self._writable
+        if self.writing_paused:
+            await self.drain()
 
     async def head(self) -> ResponseHead:
         """The next response head; an interim one (1xx) counts.

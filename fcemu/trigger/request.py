@@ -61,6 +61,7 @@ class RequestHead(HeaderSection):
         host_name: the host without its port.
         content_length: the announced length of the body; None without one, or one that is no number.
         is_chunked: its body has a transfer coding.
+        has_body: a body follows, which may turn out to be empty.
         is_websocket: an upgrade to WebSocket (RFC 6455 4.2.1): GET, `Connection: upgrade`, `Upgrade: websocket`.
     """
 
@@ -75,6 +76,7 @@ class RequestHead(HeaderSection):
     host_name: str = field(init=False, repr=False, compare=False)
     content_length: int | None = field(init=False, repr=False, compare=False)
     is_chunked: bool = field(init=False, repr=False, compare=False)
+    has_body: bool = field(init=False, repr=False, compare=False)
     is_websocket: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -86,6 +88,7 @@ class RequestHead(HeaderSection):
         length = first.get(b"content-length")
         self.content_length = int(length) if length is not None and length.isdigit() else None
         self.is_chunked = b"transfer-encoding" in first
+        self.has_body = self.is_chunked or bool(self.content_length)
         self.is_websocket = b"upgrade" in first and self._upgrades_to_websocket()
 
     def header(self, name: str) -> str | None:

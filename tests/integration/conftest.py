@@ -8,7 +8,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -67,13 +67,23 @@ async def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
 
 
 @pytest.fixture(scope="session")
-def echo_node(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Path]:
+    """Make a copy of an example with its npm packages installed; without npm `untested` is what the skip names."""
+
+    def install(example: str, untested: str) -> Path:
+        for program in ("node", "npm"):
+            if shutil.which(program) is None:
+                pytest.skip(f"{program} is not installed: {untested} NOT tested")
+        folder = tmp_path_factory.mktemp("node") / example.partition("/")[0]
+        shutil.copytree(EXAMPLES / example, folder, ignore=shutil.ignore_patterns("node_modules"))
+        command = ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error"]
+        subprocess.run(command, cwd=folder, check=True)
+        return folder
+
+    return install
+
+
+@pytest.fixture(scope="session")
+def echo_node(installed: Callable[[str, str], Path]) -> Path:
     """A copy of examples/echo-node with its dependency installed."""
-    for program in ("node", "npm"):
-        if shutil.which(program) is None:
-            pytest.skip(f"{program} is not installed: the vendor's Node sample was NOT tested")
-    folder = tmp_path_factory.mktemp("node") / "echo-node"
-    shutil.copytree(EXAMPLES / "echo-node", folder, ignore=shutil.ignore_patterns("node_modules"))
-    command = ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error"]
-    subprocess.run(command, cwd=folder, check=True)
-    return folder
+    return installed("echo-node", "the vendor's Node sample was")

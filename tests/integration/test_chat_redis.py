@@ -91,16 +91,9 @@ async def redis(tmp_path: Path) -> AsyncIterator[RedisServer]:
 
 
 @pytest.fixture(scope="session")
-def installed_node(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def installed_node(installed: Callable[[str, str], Path]) -> Path:
     """A copy of examples/chat-redis/node with its dependencies installed."""
-    for program in ("node", "npm"):
-        if shutil.which(program) is None:
-            pytest.skip(f"{program} is not installed: the chat room in Node was NOT tested")
-    folder = tmp_path_factory.mktemp("node") / "chat-redis"
-    shutil.copytree(EXAMPLES / "chat-redis" / "node", folder, ignore=shutil.ignore_patterns("node_modules"))
-    command = ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error"]
-    subprocess.run(command, cwd=folder, check=True)
-    return folder
+    return installed("chat-redis/node", "the chat room in Node was")
 
 
 @pytest.fixture(params=["python", "node"])

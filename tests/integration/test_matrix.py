@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -19,7 +18,7 @@ import psutil
 import pytest
 import yaml
 
-from tests.conftest import EXAMPLES, FUNCTIONS
+from tests.conftest import FUNCTIONS
 from tests.served import is_alive
 
 LOOP = os.environ.get("FCEMU_TEST_LOOP", "asyncio").partition(",")[0]
@@ -74,16 +73,9 @@ class Running:
 
 
 @pytest.fixture(scope="module")
-def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def example(installed: Callable[[str, str], Path]) -> Path:
     """A copy of examples/reconnect with its dependencies installed."""
-    for program in ("node", "npm"):
-        if shutil.which(program) is None:
-            pytest.skip(f"{program} is not installed: the clients of examples/reconnect were NOT tested")
-    folder = tmp_path_factory.mktemp("node") / "reconnect"
-    shutil.copytree(EXAMPLES / "reconnect", folder, ignore=shutil.ignore_patterns("node_modules"))
-    command = ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error"]
-    subprocess.run(command, cwd=folder, check=True)
-    return folder
+    return installed("reconnect", "the clients of examples/reconnect were")
 
 
 @pytest.fixture(scope="module")
