@@ -16,7 +16,7 @@ from typing import Protocol, cast
 import httptools
 
 from fcemu.gateway.flow import FlowControl
-from fcemu.trigger.request import RequestHead
+from fcemu.trigger.request import VERSIONS, RequestHead
 
 _SILENT_LIMIT = 64 * 1024
 """Bytes that may come without the end of a head or a part of a body; the trigger's own limits are smaller."""
@@ -29,8 +29,6 @@ _QUEUE_LIMIT = 16
 
 _LINGER = 10.0
 """Seconds in which a client may go on sending what nobody wants, so that it gets to read the answer."""
-
-_VERSIONS = {"1.1": (1, 1), "1.0": (1, 0)}
 
 _ABSOLUTE = re.compile("(?i:https?)://([^/?#]*)(.*)", re.DOTALL)
 
@@ -246,7 +244,7 @@ class Connection(FlowControl):
         if self._framed is not None:
             return  # our own head, which only told the parser how a body is framed
         parser = self._parser
-        version = _VERSIONS.get(parser.get_http_version())
+        version = VERSIONS.get(parser.get_http_version())
         if version is None:
             raise _Invalid(f"HTTP/{parser.get_http_version()} is not supported")
         method, target = parser.get_method().decode(), self._url.decode("utf-8", "surrogateescape")

@@ -36,10 +36,9 @@ def without_hops(head: RequestHead) -> RequestHead:
     return replace(head, headers=tuple(kept))
 
 
-def _named(head: RequestHead) -> set[bytes]:
+def _named(head: RequestHead) -> frozenset[bytes]:
     """What a client asks to be dropped, and may."""
-    tokens = {token.strip().lower() for value in head.values(b"connection") for token in value.split(b",")}
-    return tokens - _NEVER_NAMED
+    return head.tokens(b"connection") - _NEVER_NAMED
 
 
 def request_bytes(head: RequestHead, common: bytes, *, request_id: str, base_path: str, websocket: bool) -> bytes:

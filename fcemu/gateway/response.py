@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 import httptools
 
 from fcemu.errors import FCError, Refusal
-from fcemu.trigger.request import HeaderPairs, HeaderSection
+from fcemu.trigger.request import VERSIONS, HeaderPairs, HeaderSection
 
 # D/04/055: a function may not set these; FC ignores them without a word. Framing is the gateway's.
 _RESERVED = frozenset(
@@ -42,7 +41,7 @@ class ResponseHead(HeaderSection):
     version: tuple[int, int] = (1, 1)
     chunked: bool = field(init=False, repr=False, compare=False)
     content_length: int | None = field(init=False, repr=False, compare=False)
-    connection_options: Collection[bytes] = field(init=False, repr=False, compare=False)
+    connection_options: frozenset[bytes] = field(init=False, repr=False, compare=False)
     keeps_alive: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -51,16 +50,8 @@ class ResponseHead(HeaderSection):
         self.chunked = b"transfer-encoding" in first
         length = first.get(b"content-length")
         self.content_length = int(length) if length is not None and length.isdigit() else None
-        options = self.connection_options = _options(*self.values(b"connection")) if b"connection" in first else ()
+        options = self.connection_options = self.tokens(b"connection")
         self.keeps_alive = b"close" not in options and (self.version >= (1, 1) or b"keep-alive" in options)
-
-
-@lru_cache(maxsize=64)
-def _options(*values: bytes) -> frozenset[bytes]:
-    return frozenset(option.strip().lower() for value in values for option in value.split(b","))
-
-
-_VERSIONS = {"1.1": (1, 1), "1.0": (1, 0)}
 
 
 class _HeadReader:
@@ -89,7 +80,7 @@ def parse_head(raw: bytes) -> ResponseHead:
         pass
     except httptools.HttpParserError as error:
         raise bad_response(f"the function's response is not valid HTTP: {error}") from error
-    version = _VERSIONS.get(parser.get_http_version())
+    version = VERSIONS.get(parser.get_http_version())
     if version is None:
         raise bad_response(f"the function answers in HTTP/{parser.get_http_version()}, not HTTP/1.1")
     head = ResponseHead(parser.get_status_code(), reader.reason, tuple(reader.headers), version)

@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 HeaderPairs = tuple[tuple[bytes, bytes], ...]
+
+
+VERSIONS = {"1.1": (1, 1), "1.0": (1, 0)}
+"""Of HTTP, as llhttp tells them; no other is spoken, on either side."""
+
+
+@lru_cache(maxsize=64)
+def _elements(value: bytes) -> frozenset[bytes]:
+    return frozenset(element.strip().lower() for element in value.split(b","))
 
 
 class HeaderSection:
@@ -45,6 +55,12 @@ class HeaderSection:
             value = self._first.get(name)
             return [] if value is None else [value]
         return [pair[1] for pair, lower in zip(self.headers, self.names, strict=True) if lower == name]
+
+    def tokens(self, name: bytes) -> frozenset[bytes]:
+        """The elements of a header that is a list of tokens (RFC 9110 5.6.1), in lower case."""
+        if name not in self._first:
+            return frozenset()
+        return frozenset().union(*map(_elements, self.values(name)))
 
 
 @dataclass(slots=True)
@@ -99,6 +115,4 @@ class RequestHead(HeaderSection):
     def _upgrades_to_websocket(self) -> bool:
         if self.method != "GET" or self._first[b"upgrade"].strip().lower() != b"websocket":
             return False
-        return any(
-            token.strip().lower() == b"upgrade" for value in self.values(b"connection") for token in value.split(b",")
-        )
+        return b"upgrade" in self.tokens(b"connection")
