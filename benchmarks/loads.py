@@ -25,6 +25,9 @@ _WARM = 0.2
 _PATIENCE = 180.0
 """Seconds after which a client that does not end is ended."""
 
+_LONGEST = 20.0
+"""Seconds of a run after which it is a failure that not one operation has ended."""
+
 SKIPPED, FAILED = "skipped: ", "failed: "
 """How the reasons begin for which a row has no figures."""
 
@@ -40,16 +43,25 @@ def noted(measured: Measured, row: str) -> Iterator[None]:
         measured.without[row] = f"{FAILED}{error}"
 
 
+class TooShort(Failed):
+    """Not one operation ended in the time of a run: nothing can be said of it."""
+
+
 def run(machine: Machine, front: Front, work: Work, guard: str | None, seconds: float) -> Run:
-    """Run the client that does a work.
+    """Run the client that does a work; again and longer, if the machine is too slow for one operation in this time.
 
     Raises:
         Failed: it went wrong.
         Missing: there is no such client here.
     """
-    if work.kind in ("echo", "handshake", "idle"):
-        return websocket(machine, front, work, seconds)
-    return http(machine, front, work, guard, seconds)
+    try:
+        if work.kind in ("echo", "handshake", "idle"):
+            return websocket(machine, front, work, seconds)
+        return http(machine, front, work, guard, seconds)
+    except TooShort:
+        if seconds >= _LONGEST:
+            raise
+    return run(machine, front, work, guard, min(4 * seconds, _LONGEST))
 
 
 def websocket(machine: Machine, front: Front, work: Work, seconds: float) -> Run:
@@ -57,6 +69,7 @@ def websocket(machine: Machine, front: Front, work: Work, seconds: float) -> Run
 
     Raises:
         Failed: a handshake was refused, an echo was wrong, or it took too long.
+        TooShort: no echo came in this time.
     """
     few = min(FEW, work.connections // 4)
     argv: list[str | Path] = [machine.load, work.kind, "127.0.0.1", str(front.port), "bench.localhost"]
@@ -90,6 +103,8 @@ def websocket(machine: Machine, front: Front, work: Work, seconds: float) -> Run
         raise Failed(str(error)) from error
     finally:
         stop(process)
+    if not said["operations"]:
+        raise TooShort(f"no operation in {seconds:g} s")
     more = work.connections - few
     per_socket = (memory[1] - memory[0]) / more if memory and more and front.pids else None
     return Run(
@@ -106,6 +121,7 @@ def http(machine: Machine, front: Front, work: Work, guard: str | None, seconds:
 
     Raises:
         Failed: an answer was no 2xx, or a connection broke.
+        TooShort: no answer ended in this time.
     """
     argv = wrk_command(work, front.port, guard, machine.folder)
     _wrk(machine, argv, _WARM)
@@ -169,6 +185,7 @@ def parsed(text: str) -> tuple[int, float, float, float]:
 
     Raises:
         Failed: it says that something went wrong, or nothing at all.
+        TooShort: it says that no request has ended.
     """
     for sign_of_failure in ("Non-2xx", "Socket errors"):
         for line in text.splitlines():
@@ -176,7 +193,9 @@ def parsed(text: str) -> tuple[int, float, float, float]:
                 raise Failed(line.strip())
     count = re.search(r"(\d+) requests in ([\d.]+)(us|ms|s|m|h),", text)
     percentiles = [re.search(rf"\b{share}%\s+([\d.]+)(us|ms|s|m|h)\b", text) for share in (50, 99)]
-    if count is None or int(count[1]) == 0 or None in percentiles:
+    if count is not None and int(count[1]) == 0:
+        raise TooShort(f"no request in {count[2]} {count[3]}")
+    if count is None or None in percentiles:
         raise Failed("wrk says: " + (" / ".join(text.strip().splitlines()) or "nothing"))
     p50, p99 = (float(match[1]) * _UNITS[match[2]] for match in percentiles if match is not None)
     return int(count[1]), float(count[2]) * _UNITS[count[3]] / 1e6, p50, p99
