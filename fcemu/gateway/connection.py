@@ -15,7 +15,7 @@ from typing import Protocol, cast
 
 import httptools
 
-from fcemu.gateway.flow import FlowControl
+from fcemu.gateway.flow import FlowControl, Outbox
 from fcemu.trigger.request import VERSIONS, RequestHead
 
 _SILENT_LIMIT = 64 * 1024
@@ -144,9 +144,11 @@ class Server(Protocol):
 
     Attributes:
         connections: those in their HTTP phase.
+        outbox: where small answers wait for the end of the round.
     """
 
     connections: set[Connection]
+    outbox: Outbox
 
     def handle(self, request: Request) -> Awaitable[bool]:
         """Answer; returns whether the connection can carry another request."""
@@ -173,7 +175,7 @@ class Connection(FlowControl):
     )  # fmt: skip
 
     def __init__(self, server: Server) -> None:
-        super().__init__()
+        super().__init__(server.outbox)
         self._server = server
         self.transport: asyncio.Transport | None = None
         self.on_lost: Callable[[], None] | None = None
@@ -195,7 +197,7 @@ class Connection(FlowControl):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         self._server.connections.add(self)
-        self.task = asyncio.get_running_loop().create_task(self._serve())
+        self.task = self.loop.create_task(self._serve())
 
     def data_received(self, data: bytes) -> None:
         if self._upgraded:
@@ -282,6 +284,7 @@ class Connection(FlowControl):
     def detach(self) -> bytes:
         """Leave the transport to a socket; returns the bytes that came behind its handshake."""
         assert self.transport is not None
+        self.outbox.flush()  # answers to earlier requests
         if self._paused:
             self.transport.resume_reading()
         self.transport = None
@@ -290,10 +293,27 @@ class Connection(FlowControl):
         behind, self._behind = self._behind, b""
         return behind
 
+    def write(self, data: bytes) -> None:
+        """Send bytes to the client, at the end of this round.
+
+        Raises:
+            ConnectionError: it is gone.
+        """
+        if (transport := self.transport) is None or transport.is_closing():
+            raise ConnectionResetError("the client left")
+        self.write_to(transport, data)
+
     def close(self) -> None:
         """End it, as soon as what was written has gone."""
+        self.outbox.flush()
         if self.transport is not None:
             self.transport.close()
+
+    def abort(self) -> None:
+        """Drop it; what was written is all that the client gets."""
+        self.outbox.flush()
+        if self.transport is not None:
+            self.transport.abort()
 
     # ---- inside
 
@@ -304,13 +324,13 @@ class Connection(FlowControl):
                 while not self._queue:
                     if self.transport is None:
                         return
-                    self._wanted = asyncio.get_running_loop().create_future()
+                    self._wanted = self.loop.create_future()
                     await self._wanted
                     self._wanted = None
                 request = self._queue.popleft()
                 if isinstance(request, str):
                     if self.transport is not None:
-                        self.transport.write(self._server.refuse_unparsed(request))
+                        self.write_to(self.transport, self._server.refuse_unparsed(request))
                     self._end(unread=True)
                     return
                 keep = await self._server.handle(request)
@@ -324,8 +344,7 @@ class Connection(FlowControl):
                     self._read_on()
                 self.pause_or_resume()
         except BaseException:
-            if self.transport is not None:
-                self.transport.abort()
+            self.abort()
             raise
         finally:
             self._wanted = None
@@ -335,6 +354,7 @@ class Connection(FlowControl):
         transport = self.transport
         if transport is None or transport.is_closing():
             return
+        self.outbox.flush()
         if not unread:
             transport.close()
             return
@@ -342,7 +362,7 @@ class Connection(FlowControl):
         self._body = None
         if transport.can_write_eof():
             transport.write_eof()
-        self._lingers = asyncio.get_running_loop().call_later(_LINGER, transport.close)
+        self._lingers = self.loop.call_later(_LINGER, transport.close)
         self.pause_or_resume()
 
     def _read_on(self) -> None:

@@ -87,8 +87,13 @@ class Exchange:
         Raises:
             ConnectionError: it is gone.
         """
-        if data:
-            await self._write(data, begins=True)
+        if not data:
+            return
+        connection = self.request.connection
+        connection.write(data)
+        self.begun = True
+        if connection.writing_paused:
+            await connection.drain()
 
     async def send_interim(self, data: bytes) -> None:
         """Send an interim answer (1xx): the final one is still to come.
@@ -96,14 +101,8 @@ class Exchange:
         Raises:
             ConnectionError: the client is gone.
         """
-        await self._write(data)
-
-    async def _write(self, data: bytes, begins: bool = False) -> None:
         connection = self.request.connection
-        if (transport := connection.transport) is None or transport.is_closing():
-            raise ConnectionResetError("the client left")
-        self.begun = self.begun or begins
-        transport.write(data)
+        connection.write(data)
         if connection.writing_paused:
             await connection.drain()
 
@@ -117,5 +116,4 @@ class Exchange:
 
     def cut(self) -> None:
         """Drop the client's connection; what it has got so far is all it gets."""
-        if (transport := self.request.connection.transport) is not None:
-            transport.abort()
+        self.request.connection.abort()

@@ -31,11 +31,12 @@ async def open_exchange(
     """
     has_body = exchange.head.has_body
     retry = exchange.head.method in _RETRIED and not has_body
-    upstream = await connect(instance)
+    outbox = exchange.request.connection.outbox
+    upstream = await connect(instance, outbox)
     while True:
         sender: asyncio.Task[None] | None = None
         try:
-            await upstream.write(request)
+            upstream.write(request)
             if has_body:
                 sender = asyncio.create_task(_send_body(exchange, upstream))
             return upstream, await _final_head(exchange, upstream, sender), sender
@@ -45,7 +46,7 @@ async def open_exchange(
             if not retry or upstream.answered or exchange.begun:
                 raise
             retry = False
-            upstream = await connect(instance, fresh=True)
+            upstream = await connect(instance, outbox, fresh=True)
         except BaseException:
             upstream.abort()
             await _settle(sender)
@@ -183,9 +184,11 @@ async def _send_body(exchange: Exchange, upstream: Upstream) -> None:
 async def _pass_body(exchange: Exchange, upstream: Upstream) -> None:
     chunked = exchange.head.is_chunked
     async for data in _parts(exchange):
-        await upstream.write(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
+        upstream.write(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
+        if upstream.writing_paused:
+            await upstream.drain()
     if chunked:
-        await upstream.write(b"0\r\n\r\n")
+        upstream.write(b"0\r\n\r\n")
 
 
 async def _parts(exchange: Exchange) -> AsyncIterator[bytes]:

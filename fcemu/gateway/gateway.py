@@ -19,6 +19,7 @@ from fcemu.gateway.connection import Connection, Request
 from fcemu.gateway.deadlines import Deadlines
 from fcemu.gateway.exchange import Exchange
 from fcemu.gateway.faulty import FaultyPipe, FaultyTunnel, Injected, begin_answer
+from fcemu.gateway.flow import Outbox
 from fcemu.gateway.frames import ABNORMAL
 from fcemu.gateway.response import ResponseHead, bad_response
 from fcemu.gateway.tunnel import Pipe, Tunnel, splice
@@ -50,6 +51,7 @@ class Gateway:
 
     Attributes:
         connections: client connections in their HTTP phase.
+        outbox: where small pieces wait for the end of the round.
     """
 
     def __init__(self, account: Account, pool: InstancePool, journal: Journal, clock: Clock, faults: Faults) -> None:
@@ -62,6 +64,7 @@ class Gateway:
         self._tunnels: set[Tunnel] = set()
         self._exchanges: set[Exchange] = set()
         self.connections: set[Connection] = set()
+        self.outbox = Outbox()
         self._last_tunnel: asyncio.Future[None] | None = None
         self._closing = False
         self._date = (0, "")

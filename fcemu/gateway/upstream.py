@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import cast
 
-from fcemu.gateway.flow import FlowControl
+from fcemu.gateway.flow import FlowControl, Outbox
 from fcemu.gateway.response import ResponseHead, bad_response, parse_head
 from fcemu.instances.launcher import RunningInstance
 
@@ -20,8 +20,8 @@ class UpstreamLost(ConnectionError):
 class Upstream(FlowControl):
     """A connection that carries one exchange after another. Reading and writing both push back."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, outbox: Outbox) -> None:
+        super().__init__(outbox)
         self.transport: asyncio.Transport
         self.answered = False
         """A byte of an answer has come since the last request."""
@@ -59,17 +59,15 @@ class Upstream(FlowControl):
         """Nothing came and nothing ended while nobody used it."""
         return not (self._buffer or self._ended or self._paused or self.transport.is_closing())
 
-    async def write(self, data: bytes) -> None:
-        """Write and wait while the instance is slow.
+    def write(self, data: bytes) -> None:
+        """Send bytes to the instance, at the end of this round.
 
         Raises:
             UpstreamLost: it is gone.
         """
         if self._ended and self.transport.is_closing():
             raise UpstreamLost("the instance closed the connection")
-        self.transport.write(data)
-        if self.writing_paused:
-            await self.drain()
+        self.write_to(self.transport, data)
 
     async def head(self) -> ResponseHead:
         """The next response head; an interim one (1xx) counts.
@@ -113,7 +111,7 @@ class Upstream(FlowControl):
         if self._paused:
             self._paused = False
             self.transport.resume_reading()
-        self._readable = asyncio.get_running_loop().create_future()
+        self._readable = self.loop.create_future()
         try:
             await self._readable
         finally:
@@ -124,7 +122,7 @@ class Upstream(FlowControl):
             self._readable.set_result(None)
 
 
-async def connect(instance: RunningInstance, fresh: bool = False) -> Upstream:
+async def connect(instance: RunningInstance, outbox: Outbox, fresh: bool = False) -> Upstream:
     """A connection to the instance: an idle one, unless `fresh`, or a new one.
 
     Raises:
@@ -138,7 +136,7 @@ async def connect(instance: RunningInstance, fresh: bool = False) -> Upstream:
             return upstream
         upstream.abort()
     try:
-        _, upstream = await asyncio.get_running_loop().create_connection(Upstream, instance.host, instance.port)
+        _, upstream = await outbox.loop.create_connection(lambda: Upstream(outbox), instance.host, instance.port)
     except OSError as error:
         raise UpstreamLost(str(error)) from error
     return upstream

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fcemu.gateway.connection import BodyBroken, Connection, Request
+from fcemu.gateway.flow import Outbox
 
 Seen = tuple[str, str, bytes]
 
@@ -53,6 +54,7 @@ class Answerer:
 
     def __init__(self, skips: bool = False) -> None:
         self.connections: set[Connection] = set()
+        self.outbox = Outbox()
         self.skips = skips
         self.seen: list[Seen] = []
 
