@@ -133,6 +133,12 @@ def http(machine: Machine, front: Front, work: Work, guard: str | None, seconds:
     return Run(operations, took, p50, p99, after[0] - before[0], client, after[1] - before[1])
 
 
+_SCRIPTS = {
+    "up": 'wrk.method = "POST"\nwrk.body = string.rep("x", 10 * 1024 * 1024)\n',
+    "paths": 'local n = 0\nrequest = function()\n  n = n + 1\n  return wrk.format("GET", "/" .. n)\nend\n',
+}
+
+
 def wrk_command(work: Work, port: int, guard: str | None, folder: Path) -> list[str]:
     """The command line of wrk, but for its end."""
     name = guard or "bench"
@@ -145,9 +151,9 @@ def wrk_command(work: Work, port: int, guard: str | None, folder: Path) -> list[
     argv = [program("wrk"), "-t1", f"-c{work.connections}", "-d1h", "--timeout", "30s", "--latency"]
     for field, value in headers.items():
         argv += ["-H", f"{field}: {value}"]
-    if work.kind == "up":
-        script = folder / "up.lua"
-        script.write_text('wrk.method = "POST"\nwrk.body = string.rep("x", 10 * 1024 * 1024)\n')
+    if work.kind in _SCRIPTS:
+        script = folder / f"{work.kind}.lua"
+        script.write_text(_SCRIPTS[work.kind])
         argv += ["-s", str(script)]
     return [*argv, f"http://127.0.0.1:{port}/{'10m' if work.kind == 'down' else ''}"]
 

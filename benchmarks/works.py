@@ -17,7 +17,7 @@ class Work:
     """A load.
 
     Attributes:
-        kind: what the client does; `up` and `down` send and fetch large bodies.
+        kind: what the client does; `up` and `down` send and fetch large bodies, `paths` gets each path once.
         connections: how many the client has at once.
         size: bytes of a message.
         guard: which of fcemu's functions is asked besides the anonymous one, and compared with it; None for a work of
@@ -26,7 +26,7 @@ class Work:
 
     name: str
     title: str
-    kind: Literal["echo", "handshake", "idle", "get", "down", "up"]
+    kind: Literal["echo", "handshake", "idle", "get", "paths", "down", "up"]
     connections: int
     size: int = 64
     guard: Literal["signed", "jwt"] | None = None
@@ -42,6 +42,7 @@ WORKS = {
         Work("handshake", "WebSocket handshake, one echo and close, 16 at a time", "handshake", 16),
         Work("get-1", "HTTP GET, 200-byte answer, 1 keep-alive connection", "get", 1),
         Work("get-64", "HTTP GET, 200-byte answer, 64 keep-alive connections", "get", 64),
+        Work("paths-64", "HTTP GET, each of another path, 200-byte answer, 64 keep-alive connections", "paths", 64),
         Work("down-10m", "HTTP GET, 10 MiB answer, 4 keep-alive connections", "down", 4),
         Work("up-10m", "HTTP POST of 10 MiB, 4 keep-alive connections", "up", 4),
         Work("signed-64", "HTTP GET, signed (acs3), 64 keep-alive connections", "get", 64, guard="signed"),

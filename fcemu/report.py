@@ -59,24 +59,19 @@ def _second(wall_time: int) -> str:
 
 def _ended(record: InvocationEnded, at: str) -> list[str]:
     lines: list[str] = []
+    instance = ""
     if record.instance_id is not None:
         error = f", Error: {record.error}" if record.error else ""
-        where = f"{record.function} {_short(record.instance_id)}"
-        lines.append(f"{at} {where} | FC Invoke End RequestId: {record.request_id}{error}")
-    what = [record.request_id, record.method, _printable(record.target), str(record.status)]
-    if record.close_code is not None:
-        what.append(f"close {record.close_code}")
-    if record.closed_by is not None:
-        what.append(f"by {record.closed_by}")
-    if record.error_code is not None:
-        what.append(record.error_code)
-    if record.instance_id is not None:
-        what.append(_short(record.instance_id))
-    if record.cold_start:
-        what.append("cold")
-    what.append(f"{record.duration * 1000:.1f} ms")
-    what.append(f"billed {record.billed_ms} ms")
-    lines.append(f"{at} {record.function or '-'} {' '.join(what)}")
+        instance = f" {_short(record.instance_id)}"
+        lines.append(f"{at} {record.function}{instance} | FC Invoke End RequestId: {record.request_id}{error}")
+    close = f" close {record.close_code}" if record.close_code is not None else ""
+    by = f" by {record.closed_by}" if record.closed_by is not None else ""
+    code = f" {record.error_code}" if record.error_code is not None else ""
+    cold = " cold" if record.cold_start else ""
+    lines.append(
+        f"{at} {record.function or '-'} {record.request_id} {record.method} {_printable(record.target)} {record.status}"
+        f"{close}{by}{code}{instance}{cold} {record.duration * 1000:.1f} ms billed {record.billed_ms} ms"
+    )
     if record.reason:
         lines += [f"{at}   reason: {line}" if i == 0 else f"    {line}" for i, line in _numbered(record.reason)]
     if record.remedy:

@@ -27,6 +27,12 @@ _BUFFER_LIMIT = 64 * 1024
 _QUEUE_LIMIT = 16
 """Requests that wait behind the present one; then reading pauses."""
 
+_REPEATED = 2 * 1024
+"""Bytes of a request that is remembered whole: who asks often asks the same."""
+
+_KNOWN = 1000
+"""So many of them."""
+
 _LINGER = 10.0
 """Seconds in which a client may go on sending what nobody wants, so that it gets to read the answer."""
 
@@ -144,10 +150,12 @@ class Server(Protocol):
 
     Attributes:
         connections: those in their HTTP phase.
+        known: requests without a body that were read before, by their bytes.
         outbox: where small answers wait for the end of the round.
     """
 
     connections: set[Connection]
+    known: dict[bytes, RequestHead]
     outbox: Outbox
 
     def handle(self, request: Request) -> Awaitable[bool]:
@@ -169,7 +177,7 @@ class Connection(FlowControl):
     """
 
     __slots__ = (
-        "_behind", "_body", "_broken", "_closing", "_framed", "_headers", "_in_head", "_lingers", "_parser",
+        "_begins", "_behind", "_body", "_broken", "_closing", "_framed", "_headers", "_in_head", "_lingers", "_parser",
         "_paused", "_queue", "_server", "_silent", "_told", "_upgraded", "_url", "_wanted", "on_lost", "task",
         "transport",
     )  # fmt: skip
@@ -185,6 +193,7 @@ class Connection(FlowControl):
         self._behind = b""
         self._upgraded = self._broken = self._closing = self._paused = False
         self._told = self._in_head = False
+        self._begins = True  # the next byte is a request's first
         self._silent = 0
         self._framed: bytes | None = None
         self._lingers: asyncio.TimerHandle | None = None
@@ -204,7 +213,8 @@ class Connection(FlowControl):
             self._behind += data
         elif not (self._broken or self._closing):
             self._parse(data)
-        self.pause_or_resume()
+        if self._behind or self._body is not None or len(self._queue) > _QUEUE_LIMIT:
+            self.pause_or_resume()
 
     def eof_received(self) -> None:
         """The client that sends no more has left; the transport closes itself."""
@@ -230,6 +240,7 @@ class Connection(FlowControl):
         self._url = b""
         self._headers = []
         self._in_head = True
+        self._begins = False
 
     def on_url(self, part: bytes) -> None:
         self._url += part
@@ -275,9 +286,11 @@ class Connection(FlowControl):
             self._body.feed(part)
 
     def on_message_complete(self) -> None:
+        """A request has ended; if the client lets the connection live, the next byte begins another."""
         if self._body is not None and self._framed is None:
             self._body.end()
             self._body = None
+        self._begins = self._framed is None and self._parser.should_keep_alive()
 
     # ---- for an exchange
 
@@ -301,7 +314,7 @@ class Connection(FlowControl):
         """
         if (transport := self.transport) is None or transport.is_closing():
             raise ConnectionResetError("the client left")
-        self.write_to(transport, data)
+        self.outbox.write(transport, data)
 
     def close(self) -> None:
         """End it, as soon as what was written has gone."""
@@ -330,7 +343,7 @@ class Connection(FlowControl):
                 request = self._queue.popleft()
                 if isinstance(request, str):
                     if self.transport is not None:
-                        self.write_to(self.transport, self._server.refuse_unparsed(request))
+                        self.outbox.write(self.transport, self._server.refuse_unparsed(request))
                     self._end(unread=True)
                     return
                 keep = await self._server.handle(request)
@@ -339,10 +352,12 @@ class Connection(FlowControl):
                 if not keep or self.transport.is_closing():
                     self._end(unread=self._body is not None)
                     return
-                request.body.ignore()
+                if request.body is not _NO_BODY:
+                    request.body.ignore()
                 if self._upgraded and not self._queue:
                     self._read_on()
-                self.pause_or_resume()
+                if self._paused:
+                    self.pause_or_resume()
         except BaseException:
             self.abort()
             raise
@@ -367,11 +382,12 @@ class Connection(FlowControl):
 
     def _read_on(self) -> None:
         """The upgrade was declined: what came behind it is HTTP."""
-        self._upgraded = False
+        self._upgraded, self._begins = False, True
         self._parser = httptools.HttpRequestParser(self)
         behind, self._behind = self._behind, b""
         if behind:
             self._parse(behind)
+            self.pause_or_resume()
 
     def _parse(self, data: bytes) -> None:
         while data:
@@ -379,6 +395,10 @@ class Connection(FlowControl):
 
     def _feed(self, data: bytes) -> bytes:
         """Let the parser read on; returns what another one is to read."""
+        alone, waiting, known = self._begins, len(self._queue), self._server.known
+        if alone and (head := known.get(data)) is not None:
+            self._add(Request(self, head, _NO_BODY, keep_alive=True))  # what the parser would find
+            return b""
         self._told = False
         try:
             self._parser.feed_data(data)
@@ -393,6 +413,8 @@ class Connection(FlowControl):
             self._silent = 0 if self._told else self._silent + len(data)
             if self._silent > _SILENT_LIMIT:
                 self._break(f"headers or trailers are larger than {_SILENT_LIMIT} bytes")
+            elif alone and self._begins and len(self._queue) == waiting + 1 and len(data) <= _REPEATED:
+                self._remember(data, self._queue[-1])
             return b""
         if self._framed is None:
             self._upgraded, self._behind = True, behind
@@ -401,6 +423,13 @@ class Connection(FlowControl):
         self._parser.feed_data(self._framed)
         self._framed = None
         return behind
+
+    def _remember(self, data: bytes, request: Request | str) -> None:
+        """These bytes are this request, and no more."""
+        if isinstance(request, Request) and request.body is _NO_BODY:
+            if len(self._server.known) == _KNOWN:
+                self._server.known.clear()
+            self._server.known[data] = request.head
 
     def _break(self, why: str) -> None:
         """Nothing more can be read."""

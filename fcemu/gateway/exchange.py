@@ -81,6 +81,14 @@ class Exchange:
             self.cause = cause
             self.task.cancel()
 
+    def client_left(self) -> None:
+        """End the handler's work, because nobody waits for the answer."""
+        self.interrupt("client")
+
+    def time_is_up(self) -> None:
+        """End the handler's work at the execution timeout."""
+        self.interrupt("timeout")
+
     async def send(self, data: bytes) -> None:
         """Send bytes to the client as they are, and wait while it is slow.
 

@@ -24,11 +24,15 @@ class Outbox:
         self.loop = asyncio.get_running_loop()
         self._pieces: list[tuple[asyncio.Transport, bytes]] = []
 
-    def put(self, transport: asyncio.Transport, piece: bytes) -> None:
-        """Write a piece at the end of this round."""
+    def write(self, transport: asyncio.Transport, data: bytes) -> None:
+        """Write behind all that was written before, at the end of this round or earlier."""
+        if len(data) > _SMALL:
+            self.flush()
+            transport.write(data)
+            return
         if not self._pieces:
             self.loop.call_soon(self.flush)
-        self._pieces.append((transport, piece))
+        self._pieces.append((transport, data))
 
     def flush(self) -> None:
         """Write what there is now."""
@@ -51,14 +55,6 @@ class FlowControl(asyncio.Protocol):
         self.loop = outbox.loop
         self.outbox = outbox
         self._drained: asyncio.Future[None] | None = None
-
-    def write_to(self, transport: asyncio.Transport, data: bytes) -> None:
-        """Write behind all that was written before, at the end of this round or earlier."""
-        if len(data) <= _SMALL:
-            self.outbox.put(transport, data)
-        else:
-            self.outbox.flush()
-            transport.write(data)
 
     def pause_writing(self) -> None:
         self._drained = self.loop.create_future()

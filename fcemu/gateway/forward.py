@@ -12,7 +12,7 @@ from fcemu.gateway.connection import BodyBroken, RequestBody
 from fcemu.gateway.exchange import Exchange
 from fcemu.gateway.faulty import pass_answer
 from fcemu.gateway.response import Body, ResponseHead
-from fcemu.gateway.upstream import Upstream, UpstreamLost, connect, give_back
+from fcemu.gateway.upstream import Upstream, UpstreamLost, connect, give_back, idle
 from fcemu.instances.launcher import RunningInstance
 from fcemu.trigger import limits
 
@@ -32,7 +32,7 @@ async def open_exchange(
     has_body = exchange.head.has_body
     retry = exchange.head.method in _RETRIED and not has_body
     outbox = exchange.request.connection.outbox
-    upstream = await connect(instance, outbox)
+    upstream = idle(instance) or await connect(instance, outbox)
     while True:
         sender: asyncio.Task[None] | None = None
         try:
@@ -46,7 +46,7 @@ async def open_exchange(
             if not retry or upstream.answered or exchange.begun:
                 raise
             retry = False
-            upstream = await connect(instance, outbox, fresh=True)
+            upstream = await connect(instance, outbox)
         except BaseException:
             upstream.abort()
             await _settle(sender)

@@ -32,7 +32,8 @@ from fcemu.model import Account, Function
 from fcemu.trigger import affinity, limits
 from fcemu.trigger.admission import admit
 from fcemu.trigger.affinity import SessionClaim
-from fcemu.trigger.authentication import Authenticators, redacted
+from fcemu.trigger.authentication import Authenticator, Authenticators, redacted
+from fcemu.trigger.request import RequestHead
 from fcemu.trigger.routing import Route, Router
 
 _CLIENT_CLOSED = 499
@@ -51,6 +52,7 @@ class Gateway:
 
     Attributes:
         connections: client connections in their HTTP phase.
+        known: requests that were read before, by their bytes.
         outbox: where small pieces wait for the end of the round.
     """
 
@@ -64,6 +66,7 @@ class Gateway:
         self._tunnels: set[Tunnel] = set()
         self._exchanges: set[Exchange] = set()
         self.connections: set[Connection] = set()
+        self.known: dict[bytes, RequestHead] = {}
         self.outbox = Outbox()
         self._last_tunnel: asyncio.Future[None] | None = None
         self._closing = False
@@ -89,17 +92,18 @@ class Gateway:
         """
         exchange = Exchange(request, self._new_request_id(), self._clock.now())
         connection = request.connection
-        connection.on_lost = lambda: exchange.interrupt("client")
+        connection.on_lost = exchange.client_left
         keep = False
         self._exchanges.add(exchange)
         try:
             limits.check_message(exchange.head)
             route = exchange.route = self._router.route(exchange.head)
-            exchange.authenticator = self._authenticators.of(route)
+            authenticator = exchange.authenticator = self._authenticators.of(route)
             if admit(route, exchange.head).preflight:
                 keep = await self._answer_preflight(exchange, route)
             else:
-                await self._authenticate(exchange)
+                if authenticator is not None:
+                    await self._authenticate(exchange, authenticator)
                 keep = await self._invoke(exchange, route)
         except FCError as error:
             keep = await self._refuse(exchange, error)
@@ -158,11 +162,8 @@ class Gateway:
 
     # ---- the steps
 
-    async def _authenticate(self, exchange: Exchange) -> None:
+    async def _authenticate(self, exchange: Exchange, authenticator: Authenticator) -> None:
         """Let the request pass, with the claims of its token, or refuse it."""
-        authenticator = exchange.authenticator
-        if authenticator is None:
-            return
         head = exchange.head if exchange.head.is_websocket else headers.without_hops(exchange.head)
         body = None
         if authenticator.needs_body:
@@ -182,7 +183,7 @@ class Gateway:
         lease = exchange.lease = await self._pool.acquire(route.function, exchange.request_id, session)
         if not lease.instance.debugged:  # a debugger may hold it up
             length = route.function.timeout
-            exchange.deadline = self._deadlines.set(lease.started, length, lambda: exchange.interrupt("timeout"))
+            exchange.deadline = self._deadlines.set(lease.started, length, exchange.time_is_up)
         # A body is read as one, not as frames, so a request with a body is a plain one.
         websocket = exchange.head.is_websocket and not exchange.head.has_body
         request = headers.request_bytes(

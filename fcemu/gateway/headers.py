@@ -20,7 +20,6 @@ _HOP_BY_HOP = frozenset(
 _NEVER_NAMED = frozenset((b"host", b"content-length", b"content-type", b"transfer-encoding"))
 _line = b": ".join
 _DROPPED = _HOP_BY_HOP | {b"content-length"}
-_APK = b"application/vnd.android.package-archive"
 
 
 def without_hops(head: RequestHead) -> RequestHead:
@@ -49,6 +48,20 @@ def request_bytes(head: RequestHead, common: bytes, *, request_id: str, base_pat
     Args:
         common: the lines that every request to the function carries, as `lines` makes them.
     """
+    own = _request_lines(head, websocket=True) if websocket else head.passed_on
+    if own is None:
+        own = head.passed_on = _request_lines(head, websocket=False)
+    path = (base_path or head.path).encode("utf-8", "surrogateescape")
+    return b"%b%bX-Fc-Base-Path: %b\r\nX-Fc-Control-Path: /http-invoke\r\nX-Fc-Request-Id: %b\r\n\r\n" % (
+        own,
+        common,
+        path,
+        request_id.encode(),
+    )
+
+
+def _request_lines(head: RequestHead, websocket: bool) -> bytes:
+    """What depends on the client's request alone."""
     dropped = _DROPPED
     if not websocket and head.first(b"connection") is not None:
         dropped = _DROPPED | _named(head)
@@ -66,17 +79,13 @@ def request_bytes(head: RequestHead, common: bytes, *, request_id: str, base_pat
         lines.append(b"Host: localhost")
     if head.first(b"x-forwarded-proto") is None:
         lines.append(b"X-Forwarded-Proto: " + head.scheme.encode())
-    path = (base_path or head.path).encode("utf-8", "surrogateescape")
-    lines.append(
-        b"%bX-Fc-Base-Path: %b\r\nX-Fc-Control-Path: /http-invoke\r\nX-Fc-Request-Id: %b\r\n\r\n"
-        % (common, path, request_id.encode())
-    )
+    lines.append(b"")
     return b"\r\n".join(lines)
 
 
 def lines(pairs: Iterable[tuple[bytes, bytes]]) -> bytes:
     """Header lines, each with its end."""
-    return b"\r\n".join([*map(_line, pairs), b""])
+    return b"".join([b"%b: %b\r\n" % pair for pair in pairs])
 
 
 def check_response(head: ResponseHead, request: RequestHead, route: Route, redirects: str) -> None:
@@ -99,7 +108,7 @@ def check_response(head: ResponseHead, request: RequestHead, route: Route, redir
             reason=f"the function redirects to {location.decode('latin-1')}",
             remedy="redirect from a custom domain (customDomains:), or answer with a page",
         )
-    if route.public and any([value.lower().startswith(_APK) for value in head.values(b"content-type")]):
+    if head.is_apk and route.public:
         raise FCError(Refusal.APK_DOWNLOAD, remedy="serve the APK from a custom domain")
 
 
@@ -128,33 +137,43 @@ def response_bytes(
     Args:
         told: the header that tells a client its session's id.
     """
-    named, forced = head.connection_options, route.default_domain
+    key = route.default_domain, body.chunked_out, request.method == "HEAD"
+    own = head.passed_on.get(key)
+    if own is None or request.first(b"origin") is not None:
+        own = _response_lines(head, request, *key)
+        if request.first(b"origin") is None:  # clients may make up any number of origins
+            head.passed_on[key] = own
+    if told is not None:
+        own += lines((told,))
+    return _head(head.status, head.reason, own, route, request, request_id, date, close)
+
+
+def _response_lines(head: ResponseHead, request: RequestHead, forced: bool, chunked: bool, no_body: bool) -> bytes:
+    """What depends on the function's response, and of the request on its method and `Origin` alone."""
     pairs, present = [], set()
     for pair, lower in zip(head.headers, head.names, strict=True):
-        if not (lower in named or is_reserved(lower) or (forced and lower == b"content-disposition")):
+        if not (lower in head.connection_options or is_reserved(lower) or (forced and lower == b"content-disposition")):
             pairs.append(pair)
             present.add(lower)
     pairs += cors.response_headers(request, present)
-    if told is not None:
-        pairs.append(told)
-    if body.chunked_out:
+    if chunked:
         pairs.append((b"Transfer-Encoding", b"chunked"))
-    elif head.status == 304 or request.method == "HEAD":
+    elif head.status == 304 or no_body:
         pairs += [(b"Content-Length", value) for value in head.values(b"content-length")[:1]]
     elif head.content_length is not None and not head.chunked and head.status != 204:
         pairs.append((b"Content-Length", b"%d" % head.content_length))
-    return _head(head.status, head.reason, pairs, route, request, request_id, date, close)
+    return lines(pairs)
 
 
 def switching_bytes(head: ResponseHead, *, request_id: str) -> bytes:
     """The 101 that the client gets: the function's own headers, its `x-fc-*` replaced by the request id."""
     kept = [(name, value) for name, value in head.headers if not name.lower().startswith(b"x-fc-")]
-    return _message(head.status, head.reason, [*kept, (b"X-Fc-Request-Id", request_id.encode())])
+    return _message(head.status, head.reason, lines([*kept, (b"X-Fc-Request-Id", request_id.encode())]))
 
 
 def interim_bytes(head: ResponseHead) -> bytes:
     """A 1xx answer, passed on as it is."""
-    return _message(head.status, head.reason, head.headers)
+    return _message(head.status, head.reason, lines(head.headers))
 
 
 def preflight_bytes(request: RequestHead, route: Route, *, request_id: str, date: str, close: bool) -> bytes:
@@ -164,7 +183,7 @@ def preflight_bytes(request: RequestHead, route: Route, *, request_id: str, date
         *cors.preflight_headers(request),
         (b"Content-Length", b"0"),
     ]
-    return _head(200, b"OK", pairs, route, request, request_id, date, close)
+    return _head(200, b"OK", lines(pairs), route, request, request_id, date, close)
 
 
 def refusal_bytes(
@@ -188,31 +207,30 @@ def refusal_bytes(
         (b"X-Fc-Error-Type", error.error_type.encode()),
     ]
     reason = HTTPStatus(error.status).phrase.encode()
-    head = _head(error.status, reason, pairs, route, request, request_id, date, close)
+    head = _head(error.status, reason, lines(pairs), route, request, request_id, date, close)
     return head if request is not None and request.method == "HEAD" else head + body
 
 
 def _head(
     status: int,
     reason: bytes,
-    pairs: list[tuple[bytes, bytes]],
+    own: bytes,
     route: Route | None,
     request: RequestHead | None,
     request_id: str,
     date: str,
     close: bool,
 ) -> bytes:
-    if route is None or route.default_domain:
-        # Forced download on the vendor's domains, errors included (D/04/002, D/08/106).
-        pairs.append((b"Content-Disposition", b"attachment"))
-    pairs.append((b"X-Fc-Request-Id", request_id.encode()))
-    pairs.append((b"Date", date.encode()))
+    # Forced download on the vendor's domains, errors included (D/04/002, D/08/106).
+    forced = b"Content-Disposition: attachment\r\n" if route is None or route.default_domain else b""
+    connection = b""
     if close:
-        pairs.append((b"Connection", b"close"))
+        connection = b"Connection: close\r\n"
     elif request is not None and request.version < (1, 1):
-        pairs.append((b"Connection", b"keep-alive"))
-    return _message(status, reason, pairs)
+        connection = b"Connection: keep-alive\r\n"
+    added = b"%bX-Fc-Request-Id: %b\r\nDate: %b\r\n%b" % (forced, request_id.encode(), date.encode(), connection)
+    return _message(status, reason, own + added)
 
 
-def _message(status: int, reason: bytes, pairs: Iterable[tuple[bytes, bytes]]) -> bytes:
-    return b"HTTP/1.1 %d %b\r\n%b\r\n" % (status, reason, lines(pairs))
+def _message(status: int, reason: bytes, lines: bytes) -> bytes:
+    return b"HTTP/1.1 %d %b\r\n%b\r\n" % (status, reason, lines)

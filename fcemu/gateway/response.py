@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import httptools
 
 from fcemu.errors import FCError, Refusal
 from fcemu.trigger.request import VERSIONS, HeaderPairs, HeaderSection
 
+_APK = b"application/vnd.android.package-archive"
 # D/04/055: a function may not set these; FC ignores them without a word. Framing is the gateway's.
 _RESERVED = frozenset(
     (
@@ -33,6 +35,8 @@ class ResponseHead(HeaderSection):
         content_length: the announced length of the body; None without one.
         connection_options: what `Connection` names, in lower case.
         keeps_alive: the instance leaves the connection open behind its answer (RFC 9112 9.3).
+        is_apk: its body is an Android package.
+        passed_on: what `headers.py` has made of it, to be found there the next time.
     """
 
     status: int
@@ -43,15 +47,19 @@ class ResponseHead(HeaderSection):
     content_length: int | None = field(init=False, repr=False, compare=False)
     connection_options: frozenset[bytes] = field(init=False, repr=False, compare=False)
     keeps_alive: bool = field(init=False, repr=False, compare=False)
+    is_apk: bool = field(init=False, repr=False, compare=False)
+    passed_on: dict[tuple[bool, bool, bool], bytes] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self._index()
+        self.passed_on = {}
         first = self._first
         self.chunked = b"transfer-encoding" in first
         length = first.get(b"content-length")
         self.content_length = int(length) if length is not None and length.isdigit() else None
         options = self.connection_options = self.tokens(b"connection")
         self.keeps_alive = b"close" not in options and (self.version >= (1, 1) or b"keep-alive" in options)
+        self.is_apk = any(value.lower().startswith(_APK) for value in self.values(b"content-type"))
 
 
 class _HeadReader:
@@ -66,8 +74,9 @@ class _HeadReader:
         self.headers.append((name, value))
 
 
+@lru_cache(maxsize=128)
 def parse_head(raw: bytes) -> ResponseHead:
-    """Parse a head, blank line included.
+    """Parse a head, blank line included. Within one second a function answers with few different ones.
 
     Raises:
         FCError: BAD_RESPONSE if it is no HTTP/1 response.

@@ -67,7 +67,7 @@ class Upstream(FlowControl):
         """
         if self._ended and self.transport.is_closing():
             raise UpstreamLost("the instance closed the connection")
-        self.write_to(self.transport, data)
+        self.outbox.write(self.transport, data)
 
     async def head(self) -> ResponseHead:
         """The next response head; an interim one (1xx) counts.
@@ -77,7 +77,7 @@ class Upstream(FlowControl):
             FCError: BAD_RESPONSE.
         """
         while (end := self._buffer.find(b"\r\n\r\n")) < 0:
-            if b"\n\n" in self._buffer or len(self._buffer) > _HEAD_LIMIT:
+            if self._buffer and (b"\n\n" in self._buffer or len(self._buffer) > _HEAD_LIMIT):
                 raise bad_response("the function's response has no end of its headers (lines end in CR LF)")
             if self._ended:
                 raise UpstreamLost("the instance closed the connection before it answered")
@@ -107,34 +107,35 @@ class Upstream(FlowControl):
         """Drop the connection."""
         self.transport.abort()
 
-    async def _more(self) -> None:
+    def _more(self) -> asyncio.Future[None]:
         if self._paused:
             self._paused = False
             self.transport.resume_reading()
         self._readable = self.loop.create_future()
-        try:
-            await self._readable
-        finally:
-            self._readable = None
+        return self._readable
 
     def _wake_reader(self) -> None:
         if self._readable is not None and not self._readable.done():
             self._readable.set_result(None)
 
 
-async def connect(instance: RunningInstance, outbox: Outbox, fresh: bool = False) -> Upstream:
-    """A connection to the instance: an idle one, unless `fresh`, or a new one.
-
-    Raises:
-        UpstreamLost: the instance does not accept.
-    """
-    idle = instance.idle_connections
-    while idle and not fresh:
-        upstream: Upstream = idle.pop()
+def idle(instance: RunningInstance) -> Upstream | None:
+    """A connection to the instance that an earlier exchange left."""
+    while instance.idle_connections:
+        upstream: Upstream = instance.idle_connections.pop()
         if upstream.usable:
             upstream.answered = False
             return upstream
         upstream.abort()
+    return None
+
+
+async def connect(instance: RunningInstance, outbox: Outbox) -> Upstream:
+    """A new connection to the instance.
+
+    Raises:
+        UpstreamLost: it does not accept.
+    """
     try:
         _, upstream = await outbox.loop.create_connection(lambda: Upstream(outbox), instance.host, instance.port)
     except OSError as error:

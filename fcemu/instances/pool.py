@@ -130,12 +130,12 @@ class InstancePool:
             FCError: 429 if there can be no slot, 412 if the instance did not start, 401 if there is no such session.
         """
         now, name = self.clock.now(), function.functionName
-        match self.scheduler.submit(invocation, name, now, session):
-            case [Assign(_, id, cold)]:
-                instance = self._instances[id]
-            case actions:
-                instance, cold = await self._wait(invocation, actions)
-                now = self.clock.now()
+        actions = self.scheduler.submit(invocation, name, now, session)
+        if len(actions) == 1 and isinstance(action := actions[0], Assign):
+            instance, cold = self._instances[action.instance], action.cold_start
+        else:
+            instance, cold = await self._wait(invocation, actions)
+            now = self.clock.now()
         if instance.process.frozen:
             instance.process.thaw()
         self.meter.start(instance.id, now)

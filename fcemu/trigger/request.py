@@ -79,6 +79,7 @@ class RequestHead(HeaderSection):
         is_chunked: its body has a transfer coding.
         has_body: a body follows, which may turn out to be empty.
         is_websocket: an upgrade to WebSocket (RFC 6455 4.2.1): GET, `Connection: upgrade`, `Upgrade: websocket`.
+        passed_on: what `headers.py` has made of it, to be found there the next time.
     """
 
     method: str
@@ -94,10 +95,12 @@ class RequestHead(HeaderSection):
     is_chunked: bool = field(init=False, repr=False, compare=False)
     has_body: bool = field(init=False, repr=False, compare=False)
     is_websocket: bool = field(init=False, repr=False, compare=False)
+    passed_on: bytes | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self.path, _, self.query = self.target.partition("?")
         self._index()
+        self.passed_on = None
         first = self._first
         host = self.host = first[b"host"].decode("utf-8", "surrogateescape").lower() if b"host" in first else ""
         self.host_name = host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import figures, growth, results
+from benchmarks import figures, growth, loads, results
 from benchmarks.figures import ANONYMOUS, Figure, Measured, Run
-from benchmarks.fronts import FRONTS, configuration
+from benchmarks.fronts import FRONTS, Front, configuration
 from benchmarks.growth import CURVES
-from benchmarks.loads import noted, parsed, wrk_command
+from benchmarks.loads import TooShort, noted, parsed, wrk_command
 from benchmarks.machine import Failed, Machine, Missing
 from benchmarks.targets import TARGETS, Target, Verdict, verdicts
-from benchmarks.works import WORKS
+from benchmarks.works import WORKS, Work
 from fcemu.model import Account
 
 WRK = """\
@@ -96,13 +96,30 @@ def test_answer_of_another_kind_fails_a_run(more: str) -> None:
         parsed(WRK + more)
 
 
-@pytest.mark.parametrize(
-    "text", ["", "unable to connect to 127.0.0.1:1 Connection refused\n", WRK.replace("51602 requests", "0 requests")]
-)
+@pytest.mark.parametrize("text", ["", "unable to connect to 127.0.0.1:1 Connection refused\n"])
 def test_run_of_wrk_without_requests_fails(text: str) -> None:
     """No request is no measurement."""
     with pytest.raises(Failed):
         parsed(text)
+
+
+def test_run_that_was_too_short_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no request ended in its time, a run is made again and longer, but not for ever."""
+    tried: list[float] = []
+
+    def slow(machine: Machine, front: Front, work: Work, guard: str | None, seconds: float) -> Run:
+        tried.append(seconds)
+        parsed(WRK.replace("51602 requests", f"{int(seconds > enough)} requests"))
+        return run()
+
+    monkeypatch.setattr(loads, "http", slow)
+    front, enough = Front("fcemu", 1, None), 4.0
+    loads.run(MACHINE, front, WORKS["get-64"], None, 0.3)
+    assert tried == pytest.approx([0.3, 1.2, 4.8])
+    enough = 1e9
+    with pytest.raises(TooShort):
+        loads.run(MACHINE, front, WORKS["get-64"], None, 0.3)
+    assert tried[3:] == pytest.approx([0.3, 1.2, 4.8, 19.2, 20.0])
 
 
 def test_guarded_function_is_sent_what_it_wants(tmp_path: Path) -> None:
@@ -112,6 +129,12 @@ def test_guarded_function_is_sent_what_it_wants(tmp_path: Path) -> None:
     assert "Authorization: ACS3-HMAC-SHA256 Credential=bench" in signed
     assert "Authorization: Bearer ey" in " ".join(wrk_command(WORKS["jwt-64"], 1, "jwt", tmp_path))
     assert "Authorization" not in " ".join(wrk_command(WORKS["get-64"], 1, None, tmp_path))
+
+
+def test_each_path_is_asked_for_once(tmp_path: Path) -> None:
+    """A script of wrk's counts."""
+    paths = wrk_command(WORKS["paths-64"], 1, None, tmp_path)
+    assert '"/" .. n' in Path(paths[paths.index("-s") + 1]).read_text()
 
 
 def test_large_body_is_sent_or_fetched(tmp_path: Path) -> None:

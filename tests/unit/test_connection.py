@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from fcemu.gateway.connection import BodyBroken, Connection, Request
 from fcemu.gateway.flow import Outbox
+from fcemu.trigger.request import RequestHead
 
 Seen = tuple[str, str, bytes]
 
@@ -54,6 +55,7 @@ class Answerer:
 
     def __init__(self, skips: bool = False) -> None:
         self.connections: set[Connection] = set()
+        self.known: dict[bytes, RequestHead] = {}
         self.outbox = Outbox()
         self.skips = skips
         self.seen: list[Seen] = []
@@ -76,9 +78,18 @@ class Answerer:
         return b"400"
 
 
-async def said(pieces: Sequence[bytes], skips: bool = False) -> tuple[list[Seen], Wire]:
-    """What a server hears when a client sends these pieces, one after the other."""
+async def said(pieces: Sequence[bytes], skips: bool = False, twice: bool = False) -> tuple[list[Seen], Wire]:
+    """What a server hears when a client sends these pieces, one after the other. `twice`: another one did before."""
     server, wire = Answerer(skips), Wire()
+    if twice:
+        await heard(server, Wire(), pieces)
+        server.seen.clear()
+    await heard(server, wire, pieces)
+    return server.seen, wire
+
+
+async def heard(server: Answerer, wire: Wire, pieces: Sequence[bytes]) -> None:
+    """A client connects, sends these pieces and leaves."""
     connection = Connection(server)
     connection.connection_made(cast(Any, wire))
     for piece in pieces:
@@ -89,7 +100,6 @@ async def said(pieces: Sequence[bytes], skips: bool = False) -> tuple[list[Seen]
     connection.connection_lost(None)
     await asyncio.wait([connection.task], timeout=5)
     assert connection.task.done()
-    return server.seen, wire
 
 
 def cut(data: bytes, at: Sequence[int]) -> list[bytes]:
@@ -115,12 +125,19 @@ KINDS = st.sampled_from(["plain", "upgrade", "length", "chunked", "length upgrad
 BODIES = st.sampled_from([b"", b"x", b"hello\r\n\r\nworld", b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"])
 
 
-@given(st.lists(st.tuples(KINDS, BODIES), min_size=1, max_size=5), st.lists(st.integers(0, 2000), max_size=20))
-def test_requests_are_the_same_however_they_are_cut(requests: list[tuple[str, bytes]], at: list[int]) -> None:
-    """Pipelined requests, with bodies and declined upgrades, are heard one by one whatever pieces they come in."""
-    made = [a_request(number, kind, body) for number, (kind, body) in enumerate(requests)]
-    data = b"".join(sent for sent, _ in made)
-    seen, wire = asyncio.run(said(cut(data, at)))
+@given(
+    st.lists(st.tuples(st.integers(0, 3), KINDS, BODIES), min_size=1, max_size=8),
+    st.lists(st.integers(0, 2000), max_size=20),
+    st.booleans(),
+    st.booleans(),
+)
+def test_requests_are_the_same_however_they_are_cut(
+    requests: list[tuple[int, str, bytes]], at: list[int], whole: bool, twice: bool
+) -> None:
+    """Requests, with bodies and declined upgrades, known or new, are heard one by one whatever pieces they come in."""
+    made = [a_request(number, kind, body) for number, kind, body in requests]
+    pieces = [sent for sent, _ in made] if whole else cut(b"".join(sent for sent, _ in made), at)
+    seen, wire = asyncio.run(said(pieces, twice=twice))
     assert seen == [heard for _, heard in made]
     assert (wire.ended, wire.reading) == ("", True)
 
@@ -220,3 +237,40 @@ async def test_client_that_is_still_sending_gets_its_answer() -> None:
     assert wire.ended == "half"
     seen, wire = await said([head + b"x" * 1000], skips=True)
     assert wire.ended == "closed"
+
+
+async def test_repeated_request_is_not_read_again() -> None:
+    """The bytes of a whole request without a body are known from then on, on every connection; no other bytes are."""
+    server, plain = Answerer(), a_request(0, "plain", b"")[0]
+    pieces = [
+        plain, plain[:10], plain[10:], a_request(1, "length", b"x")[0], a_request(2, "upgrade", b"")[0],
+        a_request(3, "plain", b"")[0] * 2, plain,
+    ]  # fmt: skip
+    await heard(server, Wire(), pieces)
+    assert list(server.known) == [plain]
+    head = server.known[plain]
+    await heard(server, Wire(), [plain, plain])
+    assert [target for _, target, _ in server.seen] == [f"/{at}" + tail for at, tail in (
+        (0, "?plain"), (0, "?plain"), (1, "?length"), (2, "?upgrade"), (3, "?plain"), (3, "?plain"),
+        (0, "?plain"), (0, "?plain"), (0, "?plain"),
+    )]  # fmt: skip
+    assert server.known == {plain: head}
+
+
+async def test_request_behind_the_last_one_is_not_known() -> None:
+    """Behind `Connection: close` nothing is heard, though it was before."""
+    plain, last = a_request(0, "plain", b"")[0], b"GET /1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    server, wire = Answerer(), Wire()
+    await heard(server, wire, [plain, last, plain])
+    assert [target for _, target, _ in server.seen] == ["/0?plain", "/1"]
+    assert wire.ended == "closed"
+
+
+async def test_known_requests_are_bounded() -> None:
+    """However many different requests come, and however large, few are kept."""
+    server = Answerer()
+    await heard(server, Wire(), [b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n" % number for number in range(1500)])
+    assert len(server.seen) == 1500
+    assert len(server.known) == 500
+    await heard(server, Wire(), [b"GET /%b HTTP/1.1\r\nHost: a\r\n\r\n" % (b"x" * 3000)])
+    assert len(server.known) == 500

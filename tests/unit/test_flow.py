@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
-from fcemu.gateway.flow import FlowControl, Outbox
+from fcemu.gateway.flow import Outbox
 
 
 class Wire:
@@ -23,32 +23,32 @@ class Wire:
         return self.closing
 
 
-def two_wires() -> tuple[FlowControl, Any, Any, list[tuple[str, bytes]]]:
-    """A writer, two transports to write to, and what was written to them."""
+def two_wires() -> tuple[Outbox, Any, Any, list[tuple[str, bytes]]]:
+    """An outbox, two transports to write to, and what was written to them."""
     written: list[tuple[str, bytes]] = []
-    return FlowControl(Outbox()), cast(Any, Wire("a", written)), cast(Any, Wire("b", written)), written
+    return Outbox(), cast(Any, Wire("a", written)), cast(Any, Wire("b", written)), written
 
 
 async def test_small_pieces_go_out_at_the_end_of_the_round() -> None:
     """What is written in one round of the loop goes out behind it, in its order, and once."""
-    flow, a, b, written = two_wires()
-    flow.write_to(a, b"1")
-    flow.write_to(b, b"2")
-    flow.write_to(a, b"3")
+    outbox, a, b, written = two_wires()
+    outbox.write(a, b"1")
+    outbox.write(b, b"2")
+    outbox.write(a, b"3")
     assert written == []
     await asyncio.sleep(0)
     assert written == [("a", b"1"), ("b", b"2"), ("a", b"3")]
-    flow.write_to(b, b"4")
+    outbox.write(b, b"4")
     await asyncio.sleep(0)
     assert written[3:] == [("b", b"4")]
 
 
 async def test_large_piece_does_not_wait_and_overtakes_nothing() -> None:
     """A large piece goes out at once, behind the small ones that were written before it."""
-    flow, a, b, written = two_wires()
-    flow.write_to(a, b"1")
-    flow.write_to(b, b"2")
-    flow.write_to(a, b"x" * 100_000)
+    outbox, a, b, written = two_wires()
+    outbox.write(a, b"1")
+    outbox.write(b, b"2")
+    outbox.write(a, b"x" * 100_000)
     assert written == [("a", b"1"), ("b", b"2"), ("a", b"x" * 100_000)]
     await asyncio.sleep(0)
     assert len(written) == 3
@@ -56,9 +56,9 @@ async def test_large_piece_does_not_wait_and_overtakes_nothing() -> None:
 
 async def test_nothing_is_written_to_what_is_closing() -> None:
     """A connection that ends before the round does gets nothing more."""
-    flow, a, b, written = two_wires()
-    flow.write_to(a, b"1")
-    flow.write_to(b, b"2")
+    outbox, a, b, written = two_wires()
+    outbox.write(a, b"1")
+    outbox.write(b, b"2")
     a.closing = True
     await asyncio.sleep(0)
     assert written == [("b", b"2")]
