@@ -112,7 +112,11 @@ class RequestHead(HeaderSection):
 
     def header(self, name: str) -> str | None:
         """The first value of a header, any case; None if it is absent."""
-        value = self._first.get(name.lower().encode())
+        return self.text(name.lower().encode())
+
+    def text(self, name: bytes) -> str | None:
+        """The first value of a lower-case header name, decoded; None if it is absent."""
+        value = self._first.get(name)
         return None if value is None else value.decode("utf-8", "surrogateescape")
 
     def _upgrades_to_websocket(self) -> bool:

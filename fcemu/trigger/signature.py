@@ -26,6 +26,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import formatdate, parsedate_to_datetime
+from functools import lru_cache
 from typing import Literal
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
@@ -75,11 +76,12 @@ def verify(head: RequestHead, keys: Keys, wall_now: float) -> str:
     Raises:
         FCError: MISSING_DATE, MISSING_AUTHORIZATION, REQUEST_EXPIRED, INVALID_ACCESS_KEY_ID or SIGNATURE_NOT_MATCH.
     """
-    query = _pairs(head.query)
-    if any(name == "x-fc-signature" for name, _ in query):
-        return _verify_presigned(head, query, keys, wall_now)
-    date = head.header("x-acs-date") or head.header("date")
-    authorization = head.header("authorization")
+    if head.query:
+        query = _pairs(head.query)
+        if any(name == "x-fc-signature" for name, _ in query):
+            return _verify_presigned(head, query, keys, wall_now)
+    date = head.text(b"x-acs-date") or head.text(b"date")
+    authorization = head.text(b"authorization")
     if date is None:
         raise FCError(Refusal.MISSING_DATE, reason="neither Date nor x-acs-date is there", remedy=_SIGN_IT)
     if authorization is None:
@@ -89,14 +91,14 @@ def verify(head: RequestHead, keys: Keys, wall_now: float) -> str:
         return _verify_acs3(head, rest, date, keys, wall_now)
     if scheme in ("FC", "acs"):
         match = _KEY_AND_SIGNATURE.fullmatch(rest)
-        date = head.header("date")
+        date = head.text(b"date")
         if match is None:
             raise _mismatch(f"the Authorization header is not `{scheme} <access key id>:<signature>`")
         if date is None:
             raise FCError(Refusal.MISSING_DATE, reason=f"scheme {scheme} signs the Date header", remedy=_SIGN_IT)
         _check_window(date, wall_now)
         key = _known(match[1], keys)
-        _check_token(head.header("x-fc-security-token" if scheme == "FC" else "x-acs-security-token"), key)
+        _check_token(head.text(b"x-fc-security-token" if scheme == "FC" else b"x-acs-security-token"), key)
         candidates = _fc_strings(head, date) if scheme == "FC" else _acs_strings(head, date)
         digest = "sha256" if scheme == "FC" else "sha1"
         _compare(match[2], (_base64_hmac(key, text, digest) for text in candidates))
@@ -177,13 +179,13 @@ def _verify_acs3(head: RequestHead, rest: str, date: str, keys: Keys, wall_now: 
     if match is None:
         raise _mismatch("the Authorization header is not `Credential=…,SignedHeaders=…,Signature=<64 hex digits>`")
     access_key_id, names, signature = match.groups()
-    carrier = "x-acs-date" if head.header("x-acs-date") is not None else "date"
+    carrier = "x-acs-date" if head.first(b"x-acs-date") is not None else "date"
     if carrier not in names.lower().split(";"):
         # A date that is not signed could be replaced at will, and the signature used for ever.
         raise _mismatch(f"{carrier} is not among the SignedHeaders")
     _check_window(date, wall_now)
     key = _known(access_key_id, keys)
-    _check_token(head.header("x-acs-security-token"), key)
+    _check_token(head.text(b"x-acs-security-token"), key)
     strings = dict.fromkeys(_acs3_string(head, names, path, query) for path in _paths(head) for query in _queries(head))
     _compare(signature.lower(), (_hex_hmac(key, text) for text in strings))
     return access_key_id
@@ -192,15 +194,17 @@ def _verify_acs3(head: RequestHead, rest: str, date: str, keys: Keys, wall_now: 
 def _acs3_string(head: RequestHead, names: str, path: str, query: str) -> str:
     """String to sign of ACS3 (D/06/05)."""
     headers = "".join(f"{name}:{_joined(head, name)}\n" for name in names.lower().split(";"))
-    payload = head.header("x-acs-content-sha256") or ""
+    payload = head.text(b"x-acs-content-sha256") or ""
     canonical = f"{head.method}\n{path}\n{query}\n{headers}\n{names}\n{payload}"
     return f"{_ACS3}\n{hashlib.sha256(_bytes(canonical)).hexdigest()}"
 
 
 def _joined(head: RequestHead, name: str) -> str:
     """The value of a signed header: values trimmed, several sorted and joined."""
-    values = head.values(name.encode("utf-8", "surrogateescape"))
-    return ",".join(sorted(value.decode("utf-8", "surrogateescape").strip() for value in values))
+    key = name.encode("utf-8", "surrogateescape")
+    if not head.repeated:
+        return (head.text(key) or "").strip()
+    return ",".join(sorted(value.decode("utf-8", "surrogateescape").strip() for value in head.values(key)))
 
 
 def _paths(head: RequestHead) -> Iterator[str]:
@@ -269,7 +273,7 @@ def _fc_string(head: RequestHead, date: str, query: list[tuple[str, str]] | None
     resource = unquote(head.path, errors="surrogateescape")
     if query is not None:
         resource += "\n" + "\n".join(sorted(f"{name}={value}" for name, value in query))
-    lines = [head.method, head.header("content-md5") or "", head.header("content-type") or "", date]
+    lines = [head.method, head.text(b"content-md5") or "", head.text(b"content-type") or "", date]
     return "\n".join(lines) + "\n" + _prefixed(head, "x-fc-") + resource
 
 
@@ -277,8 +281,8 @@ def _acs_strings(head: RequestHead, date: str) -> Iterator[str]:
     """Strings to sign of `acs` (D/06/09): a blank value without its `=`; by Node with it."""
     first = sorted(dict(reversed(_pairs(head.query))).items())
     lines = [
-        head.method, head.header("accept") or "", head.header("content-md5") or "",
-        head.header("content-type") or "", date,
+        head.method, head.text(b"accept") or "", head.text(b"content-md5") or "",
+        head.text(b"content-type") or "", date,
     ]  # fmt: skip
     unqueried = "\n".join(lines) + "\n" + _prefixed(head, "x-acs-") + head.path
     for equals in ("", "="):
@@ -351,6 +355,7 @@ def _check_window(date: str, wall_now: float) -> None:
         raise _expired(requested, wall_now, f"the date of the request {side}; allowed are {_duration(WINDOW)}")
 
 
+@lru_cache(maxsize=64)
 def _parse_date(date: str) -> float | None:
     """Seconds since 1970 UTC of either form that the clients write; None for anything else."""
     try:
