@@ -42,10 +42,14 @@ def env_file(account: Account) -> dict[str, str]:
     return {name: value for name, value in dotenv_values(path).items() if value is not None}
 
 
+_SOON = 0.005
+"""Seconds until a record is printed: to write each on its own would cost more than to make it."""
+
+
 class Printer:
     """Writes records to a stream; a reader that went away ends the printing, not the serving.
 
-    What happens in one round of the event loop is written at its end, at once.
+    What happens within a few milliseconds is written at once.
     """
 
     def __init__(self, log_format: str, stream: TextIO) -> None:
@@ -58,7 +62,7 @@ class Printer:
     def record(self, record: Record) -> None:
         """Print a record of the journal, soon."""
         if not self._records:
-            asyncio.get_running_loop().call_soon(self.lines)
+            asyncio.get_running_loop().call_later(_SOON, self.lines)
         self._records.append(record)
 
     def lines(self, lines: Iterable[str] = ()) -> None:

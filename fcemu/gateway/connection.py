@@ -212,7 +212,11 @@ class Connection(FlowControl):
         if self._upgraded:
             self._behind += data
         elif not (self._broken or self._closing):
-            self._parse(data)
+            head = self._server.known.get(data) if self._begins else None
+            if head is not None:
+                self._add(Request(self, head, _NO_BODY, keep_alive=True))  # what the parser would find
+            else:
+                self._parse(data)
         if self._behind or self._body is not None or len(self._queue) > _QUEUE_LIMIT:
             self.pause_or_resume()
 
@@ -395,10 +399,7 @@ class Connection(FlowControl):
 
     def _feed(self, data: bytes) -> bytes:
         """Let the parser read on; returns what another one is to read."""
-        alone, waiting, known = self._begins, len(self._queue), self._server.known
-        if alone and (head := known.get(data)) is not None:
-            self._add(Request(self, head, _NO_BODY, keep_alive=True))  # what the parser would find
-            return b""
+        alone, waiting = self._begins, len(self._queue)
         self._told = False
         try:
             self._parser.feed_data(data)

@@ -39,7 +39,12 @@ async def open_exchange(
             upstream.write(request)
             if has_body:
                 sender = asyncio.create_task(_send_body(exchange, upstream))
-            return upstream, await _final_head(exchange, upstream, sender), sender
+            while True:
+                head = await (upstream.head() if sender is None else _head_or_refused_body(upstream, sender))
+                if head.status >= 200 or head.status == 101:
+                    return upstream, head, sender
+                if exchange.head.version >= (1, 1):  # interim answers are passed on (100-continue, 103)
+                    await exchange.send_interim(headers.interim_bytes(head))
         except UpstreamLost:
             upstream.abort()
             await _settle(sender)
@@ -121,16 +126,6 @@ async def relay(
             upstream.abort()
         if sender is not None:
             await _settle(sender)
-
-
-async def _final_head(exchange: Exchange, upstream: Upstream, sender: asyncio.Task[None] | None) -> ResponseHead:
-    """The first response head that is not an interim one; those are passed on (100-continue, 103)."""
-    while True:
-        head = await (upstream.head() if sender is None else _head_or_refused_body(upstream, sender))
-        if head.status >= 200 or head.status == 101:
-            return head
-        if exchange.head.version >= (1, 1):
-            await exchange.send_interim(headers.interim_bytes(head))
 
 
 async def _head_or_refused_body(upstream: Upstream, sender: asyncio.Task[None]) -> ResponseHead:

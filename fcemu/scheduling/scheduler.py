@@ -199,8 +199,9 @@ class Scheduler:
         if session is not None and group.sessions is not None:
             return self._submit_in_session(group, group.sessions, invocation, session, now)
         # 1. A free slot: the fullest instance first, so that new ones come as late as possible.
-        alone = self._scatter and len(group.counted()) == 1 and bool(group.last_used or group.queue)
-        second = alone and self._refusal(group, now) is None
+        second = False
+        if self._scatter and len(group.counted()) == 1 and (group.last_used or group.queue):
+            second = self._refusal(group, now) is None
         if not second and (instance := self._free_slot(group)) is not None:
             return [self._assign(invocation, instance, cold=False)]
         # 2. A slot of an instance that is starting already, or else of a new one, if one may exist.
@@ -453,10 +454,15 @@ class Scheduler:
     def _free_slot(self, group: _Function) -> _Instance | None:
         if not self._scatter:
             # A plain loop, because every invocation goes through it.
-            fullest, most, full, ready = None, -1, group.terms.concurrency, _State.READY
+            fullest, most, full, ready, serving = None, -1, group.terms.concurrency, _State.READY, group.serving
             for instance in group.instances.values():
                 load = len(instance.in_flight)
-                if most < load < full and instance.state is ready and instance.unhealthy is None and not instance.old:
+                if (
+                    most < load < full
+                    and instance.state is ready
+                    and instance.unhealthy is None
+                    and instance.generation >= serving
+                ):
                     fullest, most = instance, load
             return fullest
         free = (i for i in group.instances.values() if i.state is _State.READY and i.has_room and not i.old)
