@@ -36,10 +36,10 @@ class Outbox:
 
     def flush(self) -> None:
         """Write what there is now."""
-        for transport, piece in self._pieces:
+        pieces, self._pieces = self._pieces, []
+        for transport, piece in pieces:
             if not transport.is_closing():
                 transport.write(piece)
-        self._pieces.clear()
 
 
 class FlowControl(asyncio.Protocol):
