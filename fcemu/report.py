@@ -21,6 +21,9 @@ from fcemu.journal import (
 from fcemu.model import Account, Function
 from fcemu.scheduling.billing import Bill
 
+_SHORT = slice(-12, None)
+"""Enough of an instance id to tell instances apart in a log."""
+
 
 def as_json(record: Record) -> str:
     """A record as one JSON object: `record` names its type, the rest are its fields."""
@@ -32,21 +35,21 @@ def as_text(record: Record) -> list[str]:
     at = f"{_second(int(record.wall_time))}.{int(record.wall_time % 1 * 1000):03}"
     match record:
         case InvocationStarted():
-            where = f"{record.function} {_short(record.instance_id)}"
+            where = f"{record.function} {record.instance_id[_SHORT]}"
             return [f"{at} {where} | FC Invoke Start RequestId: {record.request_id}"]
         case InvocationEnded():
             return _ended(record, at)
         case LogLine():
-            return [f"{at} {record.function} {_short(record.instance_id)} {record.stream} | {record.text}"]
+            return [f"{at} {record.function} {record.instance_id[_SHORT]} {record.stream} | {record.text}"]
         case HookCalled():
             error = f", Error: {record.error}" if record.error else ""
-            where = f"{record.function} {_short(record.instance_id)}"
+            where = f"{record.function} {record.instance_id[_SHORT]}"
             return [f"{at} {where} | FC {record.hook} {record.phase} RequestId: {record.request_id}{error}"]
         case InstanceChanged():
             detail = f": {record.detail}" if record.detail else ""
-            return [f"{at} {record.function} {_short(record.instance_id)} instance {record.state}{detail}"]
+            return [f"{at} {record.function} {record.instance_id[_SHORT]} instance {record.state}{detail}"]
         case FaultFired():
-            what = record.request_id or _short(record.instance_id or "")
+            what = record.request_id or (record.instance_id or "")[_SHORT]
             return [f"{at} {record.function} {what} fault {record.rule}: {record.action}"]
         case Notice():
             return [f"{at} {record.level}: {record.text}"]
@@ -62,7 +65,7 @@ def _ended(record: InvocationEnded, at: str) -> list[str]:
     instance = ""
     if record.instance_id is not None:
         error = f", Error: {record.error}" if record.error else ""
-        instance = f" {_short(record.instance_id)}"
+        instance = f" {record.instance_id[_SHORT]}"
         lines.append(f"{at} {record.function}{instance} | FC Invoke End RequestId: {record.request_id}{error}")
     close = f" close {record.close_code}" if record.close_code is not None else ""
     by = f" by {record.closed_by}" if record.closed_by is not None else ""
@@ -81,11 +84,6 @@ def _ended(record: InvocationEnded, at: str) -> list[str]:
 
 def _numbered(text: str) -> Iterable[tuple[int, str]]:
     return enumerate(text.splitlines())
-
-
-def _short(instance_id: str) -> str:
-    """Enough of an instance id to tell instances apart in a log."""
-    return instance_id[-12:]
 
 
 def _printable(target: str) -> str:

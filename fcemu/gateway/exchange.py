@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 from fcemu.errors import FCError
-from fcemu.faults import Fault, Pace
 from fcemu.gateway.connection import Request
 from fcemu.gateway.deadlines import Deadline
 from fcemu.journal import ClosedBy
@@ -35,7 +34,7 @@ class Exchange:
         route, authenticator: what it is for, and who guards that.
         target: as the client sent it; `head` may have been given claims of a token.
         body: the request's body, if it had to be read whole; else it streams.
-        injected: the faults that happen to it, if any do; `fire`, `pace` and `stalled` are theirs.
+        injected: the faults that happen to it, if any do.
         told: a response header that tells the client its session's id.
         tap: sees the body of the response as it passes, without its framing.
         begun: bytes of an answer went to the client, so that no other answer is possible.
@@ -43,9 +42,9 @@ class Exchange:
     """
 
     __slots__ = (
-        "authenticator", "begun", "body", "cause", "close_code", "closed_by", "deadline", "error", "fire", "head",
-        "injected", "lease", "pace", "rejected", "request", "request_id", "route", "stalled", "started", "status",
-        "tap", "target", "task", "told", "tunnelled",
+        "authenticator", "begun", "body", "cause", "close_code", "closed_by", "deadline", "error", "head",
+        "injected", "lease", "rejected", "request", "request_id", "route", "started", "status", "tap", "target",
+        "task", "told", "tunnelled",
     )  # fmt: skip
 
     def __init__(self, request: Request, request_id: str, started: float) -> None:
@@ -64,9 +63,6 @@ class Exchange:
         self.told: tuple[bytes, bytes] | None = None
         self.tap: Callable[[bytes], None] | None = None
         self.injected: Injected | None = None
-        self.fire: Callable[[Fault], None] | None = None
-        self.pace: Pace | None = None
-        self.stalled = False
         self.begun = False
         self.tunnelled = False
         self.status: int | None = None

@@ -36,6 +36,11 @@ class Injected:
     Args:
         fired: told each one that fires.
         crash: ends the instance.
+
+    Attributes:
+        pace: how slowly an answer passes.
+        stalled: it does not pass any more.
+        fire: carries out one that happens to an answer.
     """
 
     def __init__(
@@ -51,6 +56,9 @@ class Injected:
         self.clock = clock
         self.crash = crash
         self.fuses: list[tuple[Fuse, Fault]] = []
+        self.pace = Pace()
+        self.stalled = False
+        self.fire: Callable[[Fault], None]
         self._fired = fired
         self._timers: list[Timer] = []
         self._drawn = 0
@@ -111,7 +119,6 @@ def _time_up(fuse: Fuse, fault: Fault, fire: Callable[[Fault], None]) -> None:
 async def begin_answer(exchange: Exchange, injected: Injected) -> None:
     """What happens to a request before the function gets it; what is for later is set up."""
     delays: list[float] = []
-    exchange.pace = Pace()
 
     def fire(fault: Fault) -> None:
         injected.record(fault)
@@ -122,38 +129,35 @@ async def begin_answer(exchange: Exchange, injected: Injected) -> None:
             case "crash":
                 injected.crash()
             case "stall":
-                exchange.stalled = True
+                injected.stalled = True
             case "bandwidth":
-                assert exchange.pace is not None
-                exchange.pace.bandwidth = rule.bandwidth or 0
+                injected.pace.bandwidth = rule.bandwidth or 0
             case "delay":
                 assert rule.delay is not None
                 delays.append(max(0.0, rule.delay + (rule.jitter or 0.0) * (2 * injected.chance(fault) - 1)))
 
-    exchange.injected, exchange.fire = injected, fire
+    injected.fire = fire
     injected.burn(fire)
     if delays:
         await until(injected.clock, injected.clock.now() + sum(delays))
-    await _stall(exchange)
+    await _stall(injected)
 
 
 async def pass_answer(exchange: Exchange, size: int) -> None:
     """Bytes of an answer are about to go to the client."""
-    injected, pace = exchange.injected, exchange.pace
+    injected = exchange.injected
     assert injected is not None
-    assert exchange.fire is not None
-    assert pace is not None
     for _, fault in injected.passed("toClient", size, ()):
-        exchange.fire(fault)
+        injected.fire(fault)
     await asyncio.sleep(0)  # where a cut takes effect
-    await _stall(exchange)
-    if not pace.idle:
-        await until(injected.clock, pace.due(size, injected.clock.now(), 0.5))
+    await _stall(injected)
+    if not injected.pace.idle:
+        await until(injected.clock, injected.pace.due(size, injected.clock.now(), 0.5))
 
 
-async def _stall(exchange: Exchange) -> None:
+async def _stall(injected: Injected) -> None:
     """Stay until the client leaves or the time is up, if that is what happens."""
-    if exchange.stalled:
+    if injected.stalled:
         await asyncio.get_running_loop().create_future()
 
 
