@@ -32,7 +32,7 @@ def as_json(record: Record) -> str:
 
 def as_text(record: Record) -> list[str]:
     """A record as log lines. `FC Invoke Start/End` are worded as the cloud words them (fc-semantics 5.7)."""
-    at = f"{_second(int(record.wall_time))}.{int(record.wall_time % 1 * 1000):03}"
+    at = _at(int(record.wall_time * 1000))
     match record:
         case InvocationStarted():
             where = f"{record.function} {record.instance_id[_SHORT]}"
@@ -56,8 +56,8 @@ def as_text(record: Record) -> list[str]:
 
 
 @lru_cache(maxsize=16)
-def _second(wall_time: int) -> str:
-    return datetime.fromtimestamp(wall_time, UTC).strftime("%H:%M:%S")
+def _at(milliseconds: int) -> str:
+    return f"{datetime.fromtimestamp(milliseconds // 1000, UTC):%H:%M:%S}.{milliseconds % 1000:03}"
 
 
 def _ended(record: InvocationEnded, at: str) -> list[str]:
