@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Sequence
 from email.utils import formatdate
 from functools import partial
+from typing import NamedTuple
 
 from fcemu.clock import Clock
 from fcemu.errors import FCError, Refusal
@@ -41,6 +42,15 @@ _CLIENT_CLOSED = 499
 
 _EXIT_IS_KNOWN_AFTER = 0.5
 """Seconds to wait for the exit code of an instance whose connection broke."""
+
+
+class _Admitted(NamedTuple):
+    """What was decided of a request's head, and by which account's tables: by others it may not be admitted."""
+
+    by: Router
+    route: Route
+    authenticator: Authenticator | None
+    preflight: bool
 
 
 class Gateway:
@@ -96,10 +106,12 @@ class Gateway:
         keep = False
         self._exchanges.add(exchange)
         try:
-            limits.check_message(exchange.head)
-            route = exchange.route = self._router.route(exchange.head)
-            authenticator = exchange.authenticator = self._authenticators.of(route)
-            if admit(route, exchange.head).preflight:
+            admitted: _Admitted | None = request.head.admitted
+            if admitted is None or admitted.by is not self._router:
+                admitted = request.head.admitted = self._admit(exchange)
+            route = exchange.route = admitted.route
+            authenticator = exchange.authenticator = admitted.authenticator
+            if admitted.preflight:
                 keep = await self._answer_preflight(exchange, route)
             else:
                 if authenticator is not None:
@@ -161,6 +173,14 @@ class Gateway:
                     await asyncio.sleep(0)
 
     # ---- the steps
+
+    def _admit(self, exchange: Exchange) -> _Admitted:
+        """Where a request goes and who guards that; or refuse it. Nothing of it depends on the time."""
+        head = exchange.head
+        limits.check_message(head)
+        route = exchange.route = self._router.route(head)
+        authenticator = exchange.authenticator = self._authenticators.of(route)
+        return _Admitted(self._router, route, authenticator, admit(route, head).preflight)
 
     async def _authenticate(self, exchange: Exchange, authenticator: Authenticator) -> None:
         """Let the request pass, with the claims of its token, or refuse it."""

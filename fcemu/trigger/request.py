@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 HeaderPairs = tuple[tuple[bytes, bytes], ...]
 
@@ -80,6 +81,7 @@ class RequestHead(HeaderSection):
         has_body: a body follows, which may turn out to be empty.
         is_websocket: an upgrade to WebSocket (RFC 6455 4.2.1): GET, `Connection: upgrade`, `Upgrade: websocket`.
         passed_on: what `headers.py` has made of it, to be found there the next time.
+        admitted: what the gateway has decided of it, to be found there the next time.
     """
 
     method: str
@@ -96,11 +98,12 @@ class RequestHead(HeaderSection):
     has_body: bool = field(init=False, repr=False, compare=False)
     is_websocket: bool = field(init=False, repr=False, compare=False)
     passed_on: bytes | None = field(init=False, repr=False, compare=False)
+    admitted: Any = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self.path, _, self.query = self.target.partition("?")
         self._index()
-        self.passed_on = None
+        self.passed_on = self.admitted = None
         first = self._first
         host = self.host = first[b"host"].decode("utf-8", "surrogateescape").lower() if b"host" in first else ""
         self.host_name = host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]
