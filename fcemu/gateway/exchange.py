@@ -96,7 +96,7 @@ class Exchange:
         connection = self.request.connection
         connection.write(data)
         self.begun = True
-        if connection.writing_paused:
+        if connection.writing_paused:  # hardly ever, and every answer comes by here
             await connection.drain()
 
     async def send_interim(self, data: bytes) -> None:
@@ -107,8 +107,7 @@ class Exchange:
         """
         connection = self.request.connection
         connection.write(data)
-        if connection.writing_paused:
-            await connection.drain()
+        await connection.drain()
 
     def detach(self) -> None:
         """The socket has left the handler: let go of all that only the handler needed."""

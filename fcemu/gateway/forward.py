@@ -180,8 +180,7 @@ async def _pass_body(exchange: Exchange, upstream: Upstream) -> None:
     chunked = exchange.head.is_chunked
     async for data in _parts(exchange):
         upstream.write(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
-        if upstream.writing_paused:
-            await upstream.drain()
+        await upstream.drain()
     if chunked:
         upstream.write(b"0\r\n\r\n")
 

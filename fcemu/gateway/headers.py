@@ -18,7 +18,6 @@ _HOP_BY_HOP = frozenset(
     (b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade")
 )
 _NEVER_NAMED = frozenset((b"host", b"content-length", b"content-type", b"transfer-encoding"))
-_line = b": ".join
 _DROPPED = _HOP_BY_HOP | {b"content-length"}
 
 
@@ -65,22 +64,22 @@ def _request_lines(head: RequestHead, websocket: bool) -> bytes:
     dropped = _DROPPED
     if not websocket and head.first(b"connection") is not None:
         dropped = _DROPPED | _named(head)
-    lines = [f"{head.method} {head.target} HTTP/1.1".encode("utf-8", "surrogateescape")]
-    for pair, lower in zip(head.headers, head.names, strict=True):
-        if lower not in dropped and not lower.startswith(b"x-fc-"):
-            lines.append(_line(pair))
+    pairs = [
+        pair
+        for pair, lower in zip(head.headers, head.names, strict=True)
+        if lower not in dropped and not lower.startswith(b"x-fc-")
+    ]
     if websocket:
-        lines.append(b"Connection: Upgrade\r\nUpgrade: websocket")
+        pairs += ((b"Connection", b"Upgrade"), (b"Upgrade", b"websocket"))
     elif head.is_chunked:
-        lines.append(b"Transfer-Encoding: chunked")
+        pairs.append((b"Transfer-Encoding", b"chunked"))
     elif head.content_length is not None:
-        lines.append(b"Content-Length: %d" % head.content_length)
+        pairs.append((b"Content-Length", b"%d" % head.content_length))
     if head.first(b"host") is None:
-        lines.append(b"Host: localhost")
+        pairs.append((b"Host", b"localhost"))
     if head.first(b"x-forwarded-proto") is None:
-        lines.append(b"X-Forwarded-Proto: " + head.scheme.encode())
-    lines.append(b"")
-    return b"\r\n".join(lines)
+        pairs.append((b"X-Forwarded-Proto", head.scheme.encode()))
+    return f"{head.method} {head.target} HTTP/1.1\r\n".encode("utf-8", "surrogateescape") + lines(pairs)
 
 
 def lines(pairs: Iterable[tuple[bytes, bytes]]) -> bytes:
@@ -138,10 +137,11 @@ def response_bytes(
         told: the header that tells a client its session's id.
     """
     key = route.default_domain, body.chunked_out, request.method == "HEAD"
-    own = head.passed_on.get(key)
-    if own is None or request.first(b"origin") is not None:
+    origin = request.first(b"origin")
+    own = head.passed_on.get(key) if origin is None else None
+    if own is None:
         own = _response_lines(head, request, *key)
-        if request.first(b"origin") is None:  # clients may make up any number of origins
+        if origin is None:  # clients may make up any number of them
             head.passed_on[key] = own
     if told is not None:
         own += lines((told,))

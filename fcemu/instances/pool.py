@@ -165,10 +165,7 @@ class InstancePool:
         instance.idle_since = now
         if not instance.leases and self._freeze_timer is None and self._freezes(instance):
             self._freeze_timer = self.clock.call_at(now + _FREEZE_AFTER, self._freeze_idle)
-        if actions := self.scheduler.release(invocation, now, lease.retire):
-            self._perform(actions)
-        else:
-            self._schedule_tick()
+        self._perform(self.scheduler.release(invocation, now, lease.retire))
         return billed
 
     # ---- life

@@ -209,8 +209,7 @@ class Scheduler:
 
     def release(self, invocation: str, now: float, retire: bool = False) -> list[Action]:
         """An invocation ended, or gave up waiting. `retire`: its instance may not be used again."""
-        if self._session_of:
-            self._leave_session(invocation, now)
+        self._leave_session(invocation, now)
         if (holder := self._waiting.pop(invocation, None)) is not None:
             holder.waiting.remove(invocation)
             if invocation in holder.function.queue:
@@ -593,6 +592,8 @@ class Scheduler:
         return invocation
 
     def _leave_session(self, invocation: str, now: float) -> None:
+        if not self._session_of:
+            return
         holder = self._running.get(invocation) or self._waiting.get(invocation)
         id, began = self._session_of.pop(invocation, ("", False))
         if holder is None or not id or (sessions := holder.function.sessions) is None:

@@ -46,7 +46,7 @@ def admit(route: Route, head: RequestHead) -> Admission:
         )
     methods = route.methods
     # D/04/002: without OPTIONS among the methods the gateway answers a preflight itself.
-    if head.method == "OPTIONS" and "OPTIONS" not in methods and cors.is_preflight(head):
+    if cors.is_preflight(head) and "OPTIONS" not in methods:
         limits.check_request(head)
         return _PREFLIGHT
     if head.method not in methods:

@@ -76,10 +76,9 @@ def verify(head: RequestHead, keys: Keys, wall_now: float) -> str:
     Raises:
         FCError: MISSING_DATE, MISSING_AUTHORIZATION, REQUEST_EXPIRED, INVALID_ACCESS_KEY_ID or SIGNATURE_NOT_MATCH.
     """
-    if head.query:
-        query = _pairs(head.query)
-        if any(name == "x-fc-signature" for name, _ in query):
-            return _verify_presigned(head, query, keys, wall_now)
+    query = _pairs(head.query)
+    if any(name == "x-fc-signature" for name, _ in query):
+        return _verify_presigned(head, query, keys, wall_now)
     date = head.text(b"x-acs-date") or head.text(b"date")
     authorization = head.text(b"authorization")
     if date is None:

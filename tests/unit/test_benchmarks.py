@@ -96,7 +96,9 @@ def test_answer_of_another_kind_fails_a_run(more: str) -> None:
         parsed(WRK + more)
 
 
-@pytest.mark.parametrize("text", ["", "unable to connect to 127.0.0.1:1 Connection refused\n"])
+@pytest.mark.parametrize(
+    "text", ["", "unable to connect to 127.0.0.1:1 Connection refused\n", WRK.replace("51602 requests", "0 requests")]
+)
 def test_run_of_wrk_without_requests_fails(text: str) -> None:
     """No request is no measurement."""
     with pytest.raises(Failed):
