@@ -16,14 +16,14 @@ from typing import Any
 from unittest.mock import patch
 
 from fcemu.clock import SystemClock
-from fcemu.faults import Faults
+from fcemu.faults.rules import Faults
 from fcemu.gateway.deadlines import Deadlines
 from fcemu.identifiers import request_id
-from fcemu.instances.launcher import RunningInstance
 from fcemu.instances.pool import InstancePool
+from fcemu.instances.running import RunningInstance
 from fcemu.journal import InvocationEnded, Journal
 from fcemu.model import Account, Function
-from fcemu.serving import Printer
+from fcemu.serving.printer import Printer
 from fcemu.trigger import limits
 from fcemu.trigger.admission import admit
 from fcemu.trigger.authentication import Authenticators, redacted

@@ -9,21 +9,22 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fcemu.config import load as load
+    from fcemu.clients.tokens import KeyPair as KeyPair
+    from fcemu.configuration.load import load as load
     from fcemu.emulator import Emulator as Emulator
-    from fcemu.kit import Kit as Kit
-    from fcemu.refusals import explained as explained
-    from fcemu.tokens import KeyPair as KeyPair
+    from fcemu.serving.refusals import explained as explained
+    from fcemu.testing.kit import Kit as Kit
     from fcemu.trigger.signature import sign as sign
+
 
 __version__ = "0.1.0"
 
 _PUBLIC = {
     "Emulator": "fcemu.emulator",
-    "KeyPair": "fcemu.tokens",
-    "Kit": "fcemu.kit",
-    "explained": "fcemu.refusals",
-    "load": "fcemu.config",
+    "KeyPair": "fcemu.clients.tokens",
+    "Kit": "fcemu.testing.kit",
+    "explained": "fcemu.serving.refusals",
+    "load": "fcemu.configuration.load",
     "sign": "fcemu.trigger.signature",
 }
 

@@ -1,6 +1,6 @@
 """`python -m fcemu` and the console script."""
 
-from fcemu.cli import main
+from fcemu.cli.group import main
 
 if __name__ == "__main__":
     main()

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import resource
-import socket
 from collections.abc import Iterable, Mapping
 from types import TracebackType
 
 from fcemu.clock import Clock, SystemClock, Timer
 from fcemu.errors import FCError, StartError
-from fcemu.faults import Faults
+from fcemu.faults.rules import Faults
 from fcemu.gateway.gateway import Gateway
 from fcemu.instances.pool import InstancePool, InstanceState
 from fcemu.journal import Journal
+from fcemu.listening import ANY_ADDRESS, address, listening, raise_descriptor_limit
 from fcemu.model import Account
 from fcemu.scheduling.billing import Bill
-
-_ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}
-"""Addresses to listen on, which are none to connect to."""
 
 _FRONT = ""
 """The name of the door to all functions, among those that are a function's own."""
@@ -183,7 +178,7 @@ class Emulator:
         """`host:port` at which a function answers, whatever host a client names; without one, the front's."""
         server = self._servers.get(function)
         port = server.sockets[0].getsockname()[1] if server is not None else self.port
-        return address(_ANY.get(self.host, self.host), port)
+        return address(ANY_ADDRESS.get(self.host, self.host), port)
 
     async def __aenter__(self) -> Emulator:
         await self.start()
@@ -201,45 +196,6 @@ def _seen_at(name: str, account: Account) -> Account:
         return account
     alone = [function for function in account.functions if function.functionName == name]
     return account.model_copy(update={"functions": alone, "customDomains": []})
-
-
-def address(host: str, port: int) -> str:
-    """`host:port`, an IPv6 host in brackets."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def raise_descriptor_limit() -> int:
-    """Raise the soft limit of open files to the hard one: a socket needs two. Returns the limit."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-
-
-def listening(listen: str) -> socket.socket:
-    """A socket that listens on host:port.
-
-    Raises:
-        StartError: the address is taken, or none of this machine.
-    """
-    host, _, port = listen.rpartition(":")
-    host = host.strip("[]")
-    try:
-        family, _, _, _, where = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0]
-        sock = socket.socket(family, socket.SOCK_STREAM)
-    except OSError as error:
-        raise StartError(f"cannot listen on {listen}: {error}") from error
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(where)
-        sock.listen(4096)
-    except OSError as error:
-        sock.close()
-        raise StartError(
-            f"cannot listen on {listen}: {error.strerror}. Choose another port with --port, or 0 for any free one"
-        ) from error
-    sock.setblocking(False)
-    return sock
 
 
 def _explain(error: FCError) -> str:

@@ -1,4 +1,4 @@
-"""The house stands: pure modules stay pure, layers point one way, tests mirror modules."""
+"""The house stands: pure modules stay pure, folders depend one way, tests mirror modules."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import ast
 import re
 import subprocess
 import sys
+from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -13,63 +15,167 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "fcemu"
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
-
-PURE = {
-    Path(name)
-    for name in (
-        "model.py", "jwks.py", "errors.py", "journal.py", "report.py", "identifiers.py", "checks.py", "credentials.py",
-        "mistakes.py", "faults.py", "variants.py", "smoke.py", "authentic.py", "outcomes.py", "places.py", "matrix.py",
-        "serverless_devs.py", "yaml_lines.py",
-        "instances/environment.py", "instances/debugging.py",
-        "gateway/headers.py", "gateway/response.py", "gateway/frames.py",
-    )
-} | {path for path in MODULES if path.parts[0] in ("trigger", "scheduling")}  # fmt: skip
+KNOWN = set(MODULES)
 
 IMPURE_IMPORTS = {
     "asyncio", "aiohttp", "socket", "subprocess", "threading", "time", "random", "os", "signal", "select", "psutil",
     "uvloop", "shutil", "tempfile", "secrets", "ctypes",
 }  # fmt: skip
 
-# Folder → what it may import of ours besides the modules at the top that everybody may.
-LAYERS = {
-    "trigger": {"trigger"},
-    "scheduling": {"scheduling", "trigger"},
-    "instances": {"instances", "scheduling", "trigger"},
-    "gateway": {"gateway", "instances", "trigger"},
+
+@dataclass(frozen=True)
+class Folder:
+    """What a folder, or a module at the top, may do.
+
+    Attributes:
+        imports: the folders and modules at the top that it may import, besides itself.
+        pure: its modules that do no I/O; True for all of them.
+    """
+
+    imports: str
+    pure: str | bool = False
+
+
+# One row for each folder and for each module at the top. The order is that of dependence: a row names rows above it.
+FOLDERS = {
+    "errors": Folder("", pure=True),
+    "identifiers": Folder("", pure=True),
+    "journal": Folder("", pure=True),
+    "clock": Folder(""),
+    "state_folder": Folder(""),
+    "listening": Folder("errors"),
+    "model": Folder("", pure=True),
+    "configuration": Folder(
+        "errors model",
+        pure="access_keys advice overrides serverless_devs source_lines translation validation yaml_lines",
+    ),
+    "trigger": Folder("errors model", pure=True),
+    "scheduling": Folder("errors model trigger", pure=True),
+    "report": Folder("journal model scheduling", pure=True),
+    "outcomes": Folder("report", pure=True),
+    "faults": Folder("clock errors model", pure="pace rules"),
+    "processes": Folder("clock errors"),
+    "instances": Folder(
+        "clock errors faults identifiers journal model processes scheduling trigger", pure="debugging environment"
+    ),
+    "gateway": Folder(
+        "clock errors faults identifiers instances journal model trigger", pure="frames headers response"
+    ),
+    "clients": Folder("", pure="request"),
+    "emulator": Folder("clock errors faults gateway instances journal listening model scheduling"),
+    "serving": Folder(
+        "clock configuration emulator errors faults journal listening model processes report state_folder"
+    ),
+    "smoke": Folder(
+        "clients clock configuration emulator errors journal model outcomes processes serving trigger",
+        pure="checks credentials doors",
+    ),
+    "matrix": Folder("configuration emulator journal model outcomes processes report serving", pure="scenarios trial"),
+    "testing": Folder(
+        "clients clock configuration emulator errors faults instances journal model processes report scheduling trigger"
+    ),
+    "cli": Folder(
+        "__init__ clients configuration errors matrix model outcomes processes report serving smoke state_folder "
+        "trigger"
+    ),
+    "__init__": Folder("clients configuration emulator serving testing trigger"),
+    "__main__": Folder("cli"),
 }
-FOUNDATION = {"errors", "model", "jwks", "journal", "clock", "identifiers", "faults"}
 
 
-def imports(path: Path) -> set[str]:
-    """The modules that a file imports at run time; those under TYPE_CHECKING are not."""
+def folder(path: Path) -> str:
+    """The folder of a module; of one at the top, its own name."""
+    return path.parts[0].removesuffix(".py")
+
+
+def is_pure(path: Path) -> bool:
+    """Whether the table calls a module pure; a folder's `__init__` is, which only re-exports."""
+    pure = FOLDERS[folder(path)].pure
+    return pure if isinstance(pure, bool) else path.stem in {"__init__", *pure.split()}
+
+
+PURE = [path for path in MODULES if is_pure(path)]
+
+
+def imported(path: Path) -> set[str]:
+    """All that a file imports, anywhere in it and under TYPE_CHECKING, too: modules, and `module.name`."""
     found: set[str] = set()
-    tree = ast.parse((PACKAGE / path).read_text())
-    for node in ast.walk(tree):
+    for node in ast.walk(ast.parse((PACKAGE / path).read_text())):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
     return found
 
 
+def ours(path: Path) -> set[Path]:
+    """The modules of fcemu that a file imports, or imports names from."""
+    found = set()
+    for name in imported(path):
+        first, *rest = name.split(".")
+        if first == "fcemu":
+            candidates = (Path(*rest[:end]) for end in range(len(rest), -1, -1))
+            files = (file for place in candidates for file in (Path(f"{place}.py"), place / "__init__.py"))
+            found.add(next(file for file in files if file in KNOWN))
+    return found - {path}
+
+
+def test_every_folder_has_a_row() -> None:
+    """The table names each folder and each module at the top, and nothing else."""
+    assert {folder(path) for path in MODULES} == FOLDERS.keys()
+
+
+def test_rows_name_only_rows_above_them() -> None:
+    """The table reads from the foundation to the command line."""
+    above: set[str] = set()
+    for name, row in FOLDERS.items():
+        assert set(row.imports.split()) - {"__init__"} <= above, name
+        above.add(name)
+
+
 def test_pure_modules_exist() -> None:
-    """The list of pure modules names files that are there."""
-    assert set(MODULES) >= PURE
+    """Each pure module that the table names is a file."""
+    for name, row in FOLDERS.items():
+        for module in row.pure.split() if isinstance(row.pure, str) else ():
+            assert (PACKAGE / name / f"{module}.py").exists()
 
 
-@pytest.mark.parametrize("path", sorted(PURE), ids=str)
+@pytest.mark.parametrize("path", PURE, ids=str)
 def test_pure_module_does_no_io(path: Path) -> None:
-    """A pure module imports nothing that waits, talks, reads or rolls dice."""
-    assert {name.partition(".")[0] for name in imports(path)} & IMPURE_IMPORTS == set()
+    """A pure module imports nothing that waits, talks, reads or rolls dice, and only pure modules of ours."""
+    assert {name.partition(".")[0] for name in imported(path)} & IMPURE_IMPORTS == set()
     assert not re.search(r"\bopen\(|\basync def\b|\bprint\(", (PACKAGE / path).read_text())
+    assert [str(other) for other in ours(path) if not is_pure(other)] == []
 
 
-@pytest.mark.parametrize("path", [path for path in MODULES if path.parts[0] in LAYERS], ids=str)
-def test_layers_point_one_way(path: Path) -> None:
-    """A folder imports itself, what stands before it, and the foundation."""
-    allowed = LAYERS[path.parts[0]] | FOUNDATION
-    ours = {name.split(".")[1] for name in imports(path) if name.startswith("fcemu.") and name.count(".") >= 1}
-    assert ours <= allowed
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_folders_depend_one_way(path: Path) -> None:
+    """A module imports from its own folder and from those in its folder's row."""
+    allowed = {folder(path), *FOLDERS[folder(path)].imports.split()}
+    assert {folder(other) for other in ours(path)} - {"__init__"} <= allowed - {"__init__"}
+    if "__init__" not in allowed:
+        assert Path("__init__.py") not in ours(path)
+
+
+def test_no_modules_import_each_other() -> None:
+    """There is no circle of imports between files, not even for types alone."""
+    graph = {path: {other for other in ours(path) if other != Path("__init__.py")} for path in MODULES}
+    TopologicalSorter(graph).prepare()
+
+
+@pytest.mark.parametrize("package", [path for path in MODULES if path.name == "__init__.py"][1:], ids=str)
+def test_package_lists_its_modules(package: Path) -> None:
+    """A package's docstring has one line for each of its modules."""
+    listed = re.findall(r"^(\w+) {1,}\S", ast.get_docstring(ast.parse((PACKAGE / package).read_text())) or "", re.M)
+    modules = {path.stem for path in MODULES if path.parent == package.parent} - {"__init__"}
+    assert modules <= set(listed)
+
+
+def test_files_stay_small() -> None:
+    """At most five files have over 450 lines, and at most eleven modules stand at the top."""
+    large = [str(path) for path in MODULES if len((PACKAGE / path).read_text().splitlines()) > 450]
+    assert len(large) <= 5, large
+    assert len([path for path in MODULES if len(path.parts) == 1]) <= 11
 
 
 @pytest.mark.parametrize("path", MODULES, ids=str)
@@ -98,11 +204,31 @@ def test_public_things_are_documented(path: Path) -> None:
     assert missing == []
 
 
-@pytest.mark.parametrize("path", sorted(PURE), ids=str)
+SPLIT_LATER = [
+    "clients/request",
+    "configuration/translation",
+    "faults/pace",
+    "matrix/trial",
+    "model/account",
+    "model/authentication",
+    "model/base",
+    "model/domain",
+    "model/fault",
+    "model/trigger",
+    "scheduling/actions",
+    "scheduling/fleet",
+    "smoke/doors",
+]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in PURE if path.name != "__init__.py" and str(path.with_suffix("")) not in SPLIT_LATER],
+    ids=str,
+)
 def test_pure_module_has_a_unit_test(path: Path) -> None:
-    """Each pure module has its mirror in tests/unit."""
-    if path.name != "__init__.py":
-        assert (ROOT / "tests" / "unit" / f"test_{path.name}").exists()
+    """Each pure module has its mirror in tests/unit, in the same folder."""
+    assert (ROOT / "tests" / "unit" / path.parent / f"test_{path.name}").exists()
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "tests").rglob("test_*.py")), ids=lambda path: path.name)
@@ -118,8 +244,8 @@ def test_tests_are_sentences(path: Path) -> None:
 @pytest.mark.parametrize(
     ("module", "heavy"),
     [
-        ("cli", {"aiohttp", "asyncio", "pydantic", "yaml", "psutil", "ssl"}),  # `fcemu --help`
-        ("serving", {"aiohttp", "jwt", "watchfiles"}),  # `fcemu serve`
+        ("cli.group", {"aiohttp", "asyncio", "pydantic", "yaml", "psutil", "ssl"}),  # `fcemu --help`
+        ("serving.run", {"aiohttp", "jwt", "watchfiles"}),  # `fcemu serve`
     ],
 )
 def test_nobody_waits_for_what_others_need(module: str, heavy: set[str]) -> None:

@@ -1,10 +1,17 @@
 """Move the bytes.
 
-gateway   the request path: admit, lease, forward or tunnel, record
-headers   what is dropped, what is added, both ways
-response  what an instance answers: its head, and where its body ends
-upstream  one connection to an instance
-forward   one HTTP exchange, streamed both ways
-tunnel    one WebSocket: handshake, byte splice, deadline
-frames    the Close frame at the end of a stream
+connection     a client's connection: requests, one after the other
+request_body   a request's body, as it comes
+gateway        the request path: admit, lease, forward or tunnel, record
+exchange       what is known of one request while it is under way
+deadlines      one timer for all requests
+flow           when what is written goes out
+headers        what is dropped, what is added, both ways
+response       what an instance answers: its head, and where its body ends
+upstream       one connection to an instance
+forward        one HTTP exchange, streamed both ways
+tunnel         one WebSocket: handshake, byte splice, deadline
+frames         the Close frame at the end of a stream
+faulty_answer  faults of an answer
+faulty_tunnel  faults of a socket
 """

@@ -16,13 +16,11 @@ from typing import Protocol, cast
 import httptools
 
 from fcemu.gateway.flow import FlowControl, Outbox
+from fcemu.gateway.request_body import BUFFER_LIMIT, NO_BODY, RequestBody
 from fcemu.trigger.request import VERSIONS, RequestHead
 
 _SILENT_LIMIT = 64 * 1024
 """Bytes that may come without the end of a head or a part of a body; the trigger's own limits are smaller."""
-
-_BUFFER_LIMIT = 64 * 1024
-"""Bytes of a body, or behind an upgrade, that wait to be used; then reading pauses."""
 
 _QUEUE_LIMIT = 16
 """Requests that wait behind the present one; then reading pauses."""
@@ -39,94 +37,11 @@ _LINGER = 10.0
 _ABSOLUTE = re.compile("(?i:https?)://([^/?#]*)(.*)", re.DOTALL)
 
 
-class BodyBroken(Exception):
-    """A request's body is not valid HTTP, or the client left in the middle of it."""
-
-
 class _Invalid(Exception):
     """A head that llhttp takes and we do not."""
 
 
-class RequestBody:
-    """The body of a request, as it comes. One reader.
-
-    Attributes:
-        complete: nothing is left to be read, and all of it was valid.
-    """
-
-    __slots__ = ("_connection", "_ended", "_ignored", "_parts", "_reader", "_size", "_why_broken")
-
-    def __init__(self, connection: Connection | None) -> None:
-        self._connection = connection
-        self._parts: list[bytes] = []
-        self._size = 0
-        self._ended = self._ignored = False
-        self._why_broken: str | None = None
-        self._reader: asyncio.Future[None] | None = None
-
-    @property
-    def complete(self) -> bool:
-        return self._ended and not self._parts and self._why_broken is None
-
-    async def read(self) -> bytes:
-        """What has come; empty at the end.
-
-        Raises:
-            BodyBroken: it breaks off.
-        """
-        while not self._parts:
-            if self._why_broken is not None:
-                raise BodyBroken(self._why_broken)
-            if self._ended:
-                return b""
-            self._reader = asyncio.get_running_loop().create_future()
-            try:
-                await self._reader
-            finally:
-                self._reader = None
-        data = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
-        self._parts.clear()
-        self._size = 0
-        if self._connection is not None:
-            self._connection.pause_or_resume()
-        return data
-
-    @property
-    def is_full(self) -> bool:
-        """As much is waiting as may."""
-        return self._size > _BUFFER_LIMIT
-
-    def feed(self, part: bytes) -> None:
-        """More has come."""
-        if self._ignored:
-            return
-        self._parts.append(part)
-        self._size += len(part)
-        self._wake()
-
-    def end(self) -> None:
-        """All has come."""
-        self._ended = True
-        self._wake()
-
-    def ignore(self) -> None:
-        """Nobody wants the rest."""
-        self._ignored = True
-        self._parts.clear()
-        self._size = 0
-
-    def break_off(self, why: str) -> None:
-        """The rest will not come."""
-        self._why_broken = why
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._reader is not None and not self._reader.done():
-            self._reader.set_result(None)
-
-
-_NO_BODY = RequestBody(None)
-_NO_BODY.end()
+NO_BODY.end()
 
 
 class Request:
@@ -214,7 +129,7 @@ class Connection(FlowControl):
         elif not (self._broken or self._closing):
             head = self._server.known.get(data) if self._begins else None
             if head is not None:
-                self._add(Request(self, head, _NO_BODY, keep_alive=True))  # what the parser would find
+                self._add(Request(self, head, NO_BODY, keep_alive=True))  # what the parser would find
             else:
                 self._parse(data)
         if self._behind or self._body is not None or len(self._queue) > _QUEUE_LIMIT:
@@ -273,9 +188,9 @@ class Connection(FlowControl):
             head = _in_origin_form(head)
         # Behind an upgrade to something else there may be anything: it is the last request of its connection.
         keep_alive = parser.should_keep_alive() and (not parser.should_upgrade() or _is_to_websocket(head))
-        body = _NO_BODY
+        body = NO_BODY
         if head.has_body:
-            body = self._body = RequestBody(self)
+            body = self._body = RequestBody(self.pause_or_resume)
             if parser.should_upgrade():
                 # httptools reads no body behind such a head, and would take it for the other protocol's bytes.
                 length = b"Content-Length: %d" % (head.content_length or 0)
@@ -356,7 +271,7 @@ class Connection(FlowControl):
                 if not keep or self.transport.is_closing():
                     self._end(unread=self._body is not None)
                     return
-                if request.body is not _NO_BODY:
+                if request.body is not NO_BODY:
                     request.body.ignore()
                 if self._upgraded and not self._queue:
                     self._read_on()
@@ -427,7 +342,7 @@ class Connection(FlowControl):
 
     def _remember(self, data: bytes, request: Request | str) -> None:
         """These bytes are this request, and no more."""
-        if isinstance(request, Request) and request.body is _NO_BODY:
+        if isinstance(request, Request) and request.body is NO_BODY:
             if len(self._server.known) == _KNOWN:
                 self._server.known.clear()
             self._server.known[data] = request.head
@@ -454,7 +369,7 @@ class Connection(FlowControl):
         if self.transport is None:
             return
         full = (
-            len(self._behind) > _BUFFER_LIMIT
+            len(self._behind) > BUFFER_LIMIT
             or len(self._queue) > _QUEUE_LIMIT
             or (self._body is not None and self._body.is_full)
         ) and not self._closing

@@ -15,8 +15,9 @@ from fcemu.trigger.request import RequestHead
 from fcemu.trigger.routing import Route
 
 if TYPE_CHECKING:
-    from fcemu.gateway.faulty import Injected
+    from fcemu.faults.injected import Injected
     from fcemu.instances.pool import Lease
+
 
 Cause = Literal["timeout", "client", "fault", "shutdown"]
 

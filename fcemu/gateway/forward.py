@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator
 
 from fcemu.errors import FCError, Refusal
 from fcemu.gateway import headers
-from fcemu.gateway.connection import BodyBroken, RequestBody
 from fcemu.gateway.exchange import Exchange
-from fcemu.gateway.faulty import pass_answer
+from fcemu.gateway.faulty_answer import pass_answer
+from fcemu.gateway.request_body import BodyBroken, RequestBody
 from fcemu.gateway.response import Body, ResponseHead
 from fcemu.gateway.upstream import Upstream, UpstreamLost, connect, give_back, idle
-from fcemu.instances.launcher import RunningInstance
+from fcemu.instances.running import RunningInstance
 from fcemu.trigger import limits
 
 _RETRIED = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))

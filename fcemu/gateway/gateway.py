@@ -14,12 +14,14 @@ from typing import NamedTuple
 
 from fcemu.clock import Clock
 from fcemu.errors import FCError, Refusal
-from fcemu.faults import Fault, Faults, refusal
+from fcemu.faults.injected import Injected
+from fcemu.faults.rules import Fault, Faults, refusal
 from fcemu.gateway import forward, headers
 from fcemu.gateway.connection import Connection, Request
 from fcemu.gateway.deadlines import Deadlines
 from fcemu.gateway.exchange import Exchange
-from fcemu.gateway.faulty import FaultyPipe, FaultyTunnel, Injected, begin_answer
+from fcemu.gateway.faulty_answer import begin_answer
+from fcemu.gateway.faulty_tunnel import FaultyPipe, FaultyTunnel
 from fcemu.gateway.flow import Outbox
 from fcemu.gateway.frames import ABNORMAL
 from fcemu.gateway.response import ResponseHead, bad_response

@@ -7,7 +7,7 @@ from typing import cast
 
 from fcemu.gateway.flow import FlowControl, Outbox
 from fcemu.gateway.response import ResponseHead, bad_response, parse_head
-from fcemu.instances.launcher import RunningInstance
+from fcemu.instances.running import RunningInstance
 
 _HEAD_LIMIT = 64 * 1024
 _BUFFER_LIMIT = 64 * 1024

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from fcemu.clock import Clock, Timer
 from fcemu.errors import FCError, Refusal
-from fcemu.instances.process import FunctionProcess
 from fcemu.model import HealthCheckConfig
+from fcemu.processes.process import FunctionProcess
 from fcemu.scheduling.health import Health, passes
 
 _REMEDY = "answer GET {path} with 200 to 399 within {seconds} s (healthCheckConfig); initialDelaySeconds gives it time"

@@ -11,76 +11,23 @@ import contextlib
 import os
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Literal
 
 from fcemu.clock import Clock, SystemClock, until
 from fcemu.errors import FCError, Refusal
-from fcemu.faults import Faults
-from fcemu.instances import cgroups, environment, health, hooks, readiness
+from fcemu.faults.rules import Faults
+from fcemu.instances import environment, health, hooks, readiness
 from fcemu.instances.debugger import under_debugger
-from fcemu.instances.identity import identity
-from fcemu.instances.memory import MemoryWatch, memory_mb
-from fcemu.instances.port_binding import PortBinding, own_address, self_test
-from fcemu.instances.process import FunctionProcess, Keeper, Stream
+from fcemu.instances.machine import Machine, try_out
+from fcemu.instances.running import RunningInstance
 from fcemu.journal import FaultFired, HookCalled, Journal, LogLine, Notice
 from fcemu.model import Account, Function
+from fcemu.processes.identity import identity
+from fcemu.processes.memory import MemoryWatch
+from fcemu.processes.port_binding import PortBinding, own_address
+from fcemu.processes.process import FunctionProcess, Keeper, Stream
 from fcemu.scheduling.billing import BillingMeter
-
-_T = TypeVar("_T")
-
-
-@dataclass(eq=False)
-class RunningInstance:
-    """An instance that accepts requests.
-
-    Attributes:
-        host, port: where the front dials it.
-        leases: of the invocations that it runs; the pool's.
-        idle_since: monotonic seconds, while it runs none.
-        debugged: a debugger may be attached: it may take all the time it wants.
-        idle_connections: open connections to it that nobody uses; the gateway's.
-    """
-
-    id: str
-    function: Function
-    process: FunctionProcess
-    host: str
-    port: int
-    debugged: bool = False
-    leases: set[Any] = field(default_factory=set)
-    idle_since: float = 0.0
-    idle_connections: list[Any] = field(default_factory=list)
-    _memory: tuple[float, float] = (0.0, 0.0)
-
-    def memory_mb(self, now: float) -> float:
-        """Resident memory of its process tree in MB, at most a second old: many sockets of it may end together."""
-        measured, memory = self._memory
-        if now - measured > 1.0:
-            memory = memory_mb(self.process.guard)
-            self._memory = (now, memory)
-        return memory
-
-    def drop_connections(self) -> None:
-        """Close what is open to it and unused."""
-        for connection in self.idle_connections:
-            connection.abort()
-        self.idle_connections.clear()
-
-
-class _Machine(NamedTuple):
-    """What instances can have on this machine.
-
-    Attributes:
-        replace: they share the configured port, by replaced sockets or not; None: each gets a port of its own.
-        why_not: why they cannot share it.
-        parents: their control groups.
-    """
-
-    replace: bool | None
-    why_not: str
-    parents: cgroups.Parents
 
 
 class Launcher:
@@ -120,7 +67,7 @@ class Launcher:
         self._processes: dict[str, tuple[str, FunctionProcess]] = {}
         self._alone: dict[str, str] = {}
         self._debug_ports: set[int] = set()
-        self._machine: asyncio.Task[_Machine] | None = None
+        self._machine: asyncio.Task[Machine] | None = None
 
     async def launch(self, function: Function, id: str) -> RunningInstance:
         """Start an instance and wait until it is ready. Cancelling gives it up.
@@ -300,14 +247,16 @@ class Launcher:
             self._meter.end(id, function.functionName, self._clock.now(), calls=0)
             record("End", error)
 
-    async def _on_this_machine(self) -> _Machine:
+    async def _on_this_machine(self) -> Machine:
         """What instances can have here, found out once.
 
         Raises:
             FCError: `fcemu.portBinding: seccomp` is wanted and does not work here.
         """
         if self._machine is None:
-            self._machine = asyncio.create_task(self._try_out())
+            self._machine = asyncio.create_task(
+                try_out(self._keeper, self._run, self._settings, lambda text: self._notice("info", text))
+            )
         machine = await asyncio.shield(self._machine)
         if machine.replace is None and self._settings.portBinding == "seccomp":
             raise FCError(
@@ -316,24 +265,6 @@ class Launcher:
                 remedy="use portBinding: auto or port",
             )
         return machine
-
-    async def _try_out(self) -> _Machine:
-        run, settings = self._run, self._settings
-        asks = settings.portBinding != "port"
-        grouped = settings.freeze == "auto" or settings.memoryLimit == "auto"
-        binding, parents = await asyncio.gather(
-            self_test(self._keeper) if asks else _nothing("it is not wanted"),
-            cgroups.self_test(self._keeper, run) if grouped else _nothing(cgroups.Parents(run)),
-        )
-        if not isinstance(binding, str):
-            return _Machine(binding, "", parents)
-        if settings.portBinding == "auto":
-            self._notice(
-                "info",
-                f"several instances cannot share a port here: {binding}. Each gets a port of its own in "
-                "FC_SERVER_PORT; a function that ignores it gets one instance",
-            )
-        return _Machine(None, binding, parents)
 
     def _notice(self, level: Literal["info", "warning", "error"], text: str) -> None:
         self._journal.write(Notice(self._clock.wall_now(), level, text))
@@ -344,10 +275,6 @@ _COST_OF_ONE = (
     "address; here let the server listen on the port in FC_SERVER_PORT (in the cloud that is "
     "{function.customRuntimeConfig.port} as well)"
 )
-
-
-async def _nothing(value: _T) -> _T:
-    return value
 
 
 def _free_port() -> int:

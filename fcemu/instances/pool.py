@@ -10,15 +10,18 @@ from typing import Any, Literal
 
 from fcemu.clock import Clock, Timer
 from fcemu.errors import FCError
-from fcemu.faults import Faults
+from fcemu.faults.rules import Faults
 from fcemu.identifiers import instance_id
 from fcemu.instances import readiness
 from fcemu.instances.health import HealthChecks
-from fcemu.instances.launcher import Launcher, RunningInstance
+from fcemu.instances.launcher import Launcher
+from fcemu.instances.running import RunningInstance
 from fcemu.journal import InstanceChanged, InvocationStarted, Journal, Notice
 from fcemu.model import Account, Function
+from fcemu.scheduling.actions import Action, Assign, Refuse, Start, Stop
 from fcemu.scheduling.billing import BillingMeter
-from fcemu.scheduling.scheduler import Action, Assign, Refuse, Scheduler, Start, Stop, Terms
+from fcemu.scheduling.fleet import Terms
+from fcemu.scheduling.scheduler import Scheduler
 from fcemu.scheduling.sessions import sessions_of
 from fcemu.trigger.affinity import SessionClaim
 

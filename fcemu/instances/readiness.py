@@ -20,8 +20,8 @@ import psutil
 
 from fcemu.clock import Clock
 from fcemu.errors import FCError, Refusal
-from fcemu.instances.port_binding import PortBinding
-from fcemu.instances.process import FunctionProcess
+from fcemu.processes.port_binding import PortBinding
+from fcemu.processes.process import FunctionProcess
 
 DIAL_HOST = "127.0.0.2" if sys.platform == "linux" else "127.0.0.1"
 

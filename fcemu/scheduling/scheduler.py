@@ -21,10 +21,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from enum import Enum, auto
 
 from fcemu.errors import FCError, Refusal
+from fcemu.scheduling.actions import Action, Assign, Refuse, Start, Stop
+from fcemu.scheduling.fleet import FunctionGroup, PlacedInstance, State, Terms
 from fcemu.scheduling.sessions import Sessions
 from fcemu.trigger.affinity import SessionClaim
 
@@ -33,127 +33,6 @@ _PATIENCE = 3
 
 _LONGEST_BACKOFF = 60.0
 """Seconds."""
-
-
-@dataclass(slots=True)
-class Assign:
-    """Run the invocation on the instance."""
-
-    invocation: str
-    instance: str
-    cold_start: bool
-
-
-@dataclass(frozen=True)
-class Refuse:
-    """Answer the invocation with the error."""
-
-    invocation: str
-    error: FCError
-
-
-@dataclass(frozen=True)
-class Start:
-    """Start an instance of the function under this id."""
-
-    function: str
-    instance: str
-
-
-@dataclass(frozen=True)
-class Stop:
-    """End the instance."""
-
-    instance: str
-    reason: str
-
-
-Action = Assign | Refuse | Start | Stop
-
-
-@dataclass(frozen=True)
-class Terms:
-    """What the instances of a function are subject to.
-
-    Attributes:
-        concurrency: invocations that one takes at once.
-        idle_timeout: seconds after which an idle one is released.
-        reserved: at most so many; None for no limit of its own.
-        minimum: so many are kept.
-        drain: seconds that they have to finish once newer code is there; infinity for all the time they need.
-    """
-
-    concurrency: int
-    idle_timeout: float
-    reserved: int | None = None
-    minimum: int = 0
-    drain: float = math.inf
-
-
-class _State(Enum):
-    STARTING = auto()
-    READY = auto()
-    RETIRING = auto()  # takes nothing new; stops when its last invocation ends
-
-
-@dataclass(eq=False)
-class _Instance:
-    id: str
-    function: _Function
-    generation: int
-    state: _State = _State.STARTING
-    unhealthy: FCError | None = None
-    """What its last checks said, if it failed too many."""
-    proven: bool = False
-    """An invocation ended in it, so that its death is no failure to start."""
-    in_flight: set[str] = field(default_factory=set)
-    waiting: list[str] = field(default_factory=list)
-    """Invocations for which it is being started."""
-    idle_since: float = 0.0
-    drained_at: float = math.inf
-
-    @property
-    def old(self) -> bool:
-        """Newer code has taken its place."""
-        return self.generation < self.function.serving
-
-    @property
-    def idle(self) -> bool:
-        return not self.in_flight and self.state is not _State.STARTING
-
-    @property
-    def has_room(self) -> bool:
-        """It takes new invocations."""
-        waiting = len(self.waiting) if self.state is _State.STARTING else 0
-        full = len(self.in_flight) + waiting >= self.function.terms.concurrency
-        return self.state is not _State.RETIRING and self.unhealthy is None and not full
-
-
-@dataclass(eq=False)
-class _Function:
-    name: str
-    terms: Terms
-    sessions: Sessions | None = None
-    limit: int | None = None
-    limit_reason: str = ""
-    generation: int = 1
-    """Of the code that new instances run."""
-    serving: int = 0
-    """The newest generation that had a ready instance."""
-    last_used: str = ""
-    queue: list[str] = field(default_factory=list)
-    """Invocations that wait and may run in any instance, oldest first."""
-    instances: dict[str, _Instance] = field(default_factory=dict)
-    failures: int = 0
-    last_error: FCError | None = None
-    retry_at: float = -math.inf
-
-    def starting(self) -> list[_Instance]:
-        return [instance for instance in self.instances.values() if instance.state is _State.STARTING]
-
-    def counted(self) -> list[_Instance]:
-        """Those that count against limits and for the minimum: old ones that only finish do not."""
-        return [i for i in self.instances.values() if not (i.old and i.state is _State.RETIRING)]
 
 
 class Scheduler:
@@ -170,17 +49,17 @@ class Scheduler:
         self._scatter = scatter
         self._account_limit = account_limit
         self._new_instance_id = new_instance_id
-        self._functions: dict[str, _Function] = {}
-        self._instances: dict[str, _Instance] = {}
-        self._running: dict[str, _Instance] = {}  # by invocation
-        self._waiting: dict[str, _Instance] = {}  # by invocation
+        self._functions: dict[str, FunctionGroup] = {}
+        self._instances: dict[str, PlacedInstance] = {}
+        self._running: dict[str, PlacedInstance] = {}  # by invocation
+        self._waiting: dict[str, PlacedInstance] = {}  # by invocation
         self._session_of: dict[str, tuple[str, bool]] = {}  # by invocation: the session's id, and whether it began it
         self._due: float | None = None  # nothing is due before; None where that has to be worked out anew
 
     def configure(self, function: str, terms: Terms, sessions: Sessions | None = None) -> None:
         """Announce a function, or what has changed of it; living sessions go on if there still are sessions."""
         self._due = None
-        group = self._functions.setdefault(function, _Function(function, terms))
+        group = self._functions.setdefault(function, FunctionGroup(function, terms))
         group.terms = terms
         if group.sessions is None or sessions is None:
             group.sessions = sessions
@@ -223,10 +102,10 @@ class Scheduler:
         instance.proven = True
         group.failures, group.retry_at = 0, -math.inf
         if retire:
-            instance.state = _State.RETIRING
+            instance.state = State.RETIRING
         if not instance.in_flight:
             instance.idle_since = now
-            if instance.state is _State.RETIRING and not self._is_pinned(instance, now):
+            if instance.state is State.RETIRING and not self._is_pinned(instance, now):
                 self._due = None
                 stop = self._drop(instance, "newer code has taken its place" if instance.old else "replaced", now)
                 return [stop, *self._replenish(group, now)]
@@ -262,14 +141,14 @@ class Scheduler:
         if instance is None:
             return []
         group = instance.function
-        instance.state = _State.READY
+        instance.state = State.READY
         instance.idle_since = now
         group.serving = max(group.serving, instance.generation)
         actions: list[Action] = []
         for invocation in [waiter for waiter in instance.waiting if instance.old or waiter not in group.queue]:
             actions.append(self._assign(self._no_longer_waits(invocation), instance, cold=True))
         for other in list(group.instances.values()):
-            if other.old and other.state is _State.READY:
+            if other.old and other.state is State.READY:
                 actions += self._supersede(other, now)
         return [*actions, *self._drain(group, now, cold=True)]
 
@@ -331,7 +210,7 @@ class Scheduler:
         existed = bool(group.instances)
         actions: list[Action] = []
         for instance in list(group.instances.values()):
-            if alone or (instance.state is _State.STARTING and not instance.waiting):
+            if alone or (instance.state is State.STARTING and not instance.waiting):
                 actions += self._give_up(instance, "the code changed", now)
         if existed:
             actions.append(self._start(group))
@@ -345,7 +224,7 @@ class Scheduler:
         group.limit, group.limit_reason = 0, f"function {function} is no longer configured"
         group.generation += 1
         group.serving = group.generation
-        ready = [i for i in group.instances.values() if i.state is _State.READY]
+        ready = [i for i in group.instances.values() if i.state is State.READY]
         return [action for instance in ready for action in self._supersede(instance, now)]
 
     def clear(self, now: float) -> None:
@@ -404,7 +283,7 @@ class Scheduler:
     # ---- decisions
 
     def _submit_in_session(
-        self, group: _Function, sessions: Sessions, invocation: str, claim: SessionClaim, now: float
+        self, group: FunctionGroup, sessions: Sessions, invocation: str, claim: SessionClaim, now: float
     ) -> list[Action]:
         id = invocation if claim.id is None else claim.id
         actions: list[Action] = []
@@ -427,34 +306,34 @@ class Scheduler:
             return [Refuse(invocation, self._exhausted(text))]
         sessions.enter(id)
         self._session_of[invocation] = (id, claim.id is None)
-        if instance.state is _State.STARTING:
+        if instance.state is State.STARTING:
             instance.waiting.append(invocation)
             self._waiting[invocation] = instance
         else:
             actions.append(self._assign(invocation, instance, cold=False))
         return actions
 
-    def _serves_session(self, instance: _Instance, claim: SessionClaim) -> bool:
+    def _serves_session(self, instance: PlacedInstance, claim: SessionClaim) -> bool:
         """Whether a session's request goes to its instance; one that can begin anew elsewhere leaves a bad one."""
         if not claim.begins:
             return True
         return instance.unhealthy is None and (
-            instance.state is not _State.RETIRING or (instance.old and instance.drained_at == math.inf)
+            instance.state is not State.RETIRING or (instance.old and instance.drained_at == math.inf)
         )
 
-    def _session_slot(self, group: _Function, sessions: Sessions, now: float) -> _Instance | None:
+    def _session_slot(self, group: FunctionGroup, sessions: Sessions, now: float) -> PlacedInstance | None:
         """Where a new session can live: ready instances before starting ones, the fullest first."""
         free = [i for i in group.instances.values() if i.has_room and not i.old and sessions.has_slot(i.id, now)]
         if self._scatter:
             others = [instance for instance in free if instance.id != group.last_used]
             alone = len(group.counted()) == 1 and self._refusal(group, now) is None
             free = others if others or alone else free
-        return max(free, key=lambda i: (i.state is _State.READY, sessions.count(i.id, now)), default=None)
+        return max(free, key=lambda i: (i.state is State.READY, sessions.count(i.id, now)), default=None)
 
-    def _free_slot(self, group: _Function) -> _Instance | None:
+    def _free_slot(self, group: FunctionGroup) -> PlacedInstance | None:
         if not self._scatter:
             # A plain loop, because every invocation goes through it.
-            fullest, most, full, ready, serving = None, -1, group.terms.concurrency, _State.READY, group.serving
+            fullest, most, full, ready, serving = None, -1, group.terms.concurrency, State.READY, group.serving
             for instance in group.instances.values():
                 load = len(instance.in_flight)
                 if (
@@ -465,10 +344,10 @@ class Scheduler:
                 ):
                     fullest, most = instance, load
             return fullest
-        free = (i for i in group.instances.values() if i.state is _State.READY and i.has_room and not i.old)
+        free = (i for i in group.instances.values() if i.state is State.READY and i.has_room and not i.old)
         return min(free, key=lambda i: (i.id == group.last_used, len(i.in_flight)), default=None)
 
-    def _wait(self, group: _Function, invocation: str, now: float, start: bool = False) -> list[Action]:
+    def _wait(self, group: FunctionGroup, invocation: str, now: float, start: bool = False) -> list[Action]:
         """Let an invocation wait for an instance that is starting; for a new one if there is no room, or `start`."""
         self._due = None
         actions: list[Action] = []
@@ -483,7 +362,7 @@ class Scheduler:
         group.queue.append(invocation)
         return actions
 
-    def _drain(self, group: _Function, now: float, cold: bool) -> list[Action]:
+    def _drain(self, group: FunctionGroup, now: float, cold: bool) -> list[Action]:
         """Give free slots to those who wait, oldest first."""
         actions: list[Action] = []
         while group.queue and (instance := self._free_slot(group)) is not None:
@@ -492,12 +371,12 @@ class Scheduler:
             actions.append(self._assign(self._no_longer_waits(group.queue[0]), instance, cold))
         return [*actions, *self._rehome(group, now)]
 
-    def _rehome(self, group: _Function, now: float) -> list[Action]:
+    def _rehome(self, group: FunctionGroup, now: float) -> list[Action]:
         """Find a place for those whose instance does not start any more: its slots went to older ones."""
         actions: list[Action] = []
         for invocation in list(group.queue):
             holder = self._waiting[invocation]
-            if holder.state is not _State.STARTING or holder.id not in self._instances:
+            if holder.state is not State.STARTING or holder.id not in self._instances:
                 self._no_longer_waits(invocation)
                 if (instance := self._free_slot(group)) is not None:
                     actions.append(self._assign(invocation, instance, cold=True))
@@ -505,12 +384,12 @@ class Scheduler:
                     actions += self._wait(group, invocation, now)
         return actions
 
-    def _refusal(self, group: _Function, now: float) -> FCError | None:
+    def _refusal(self, group: FunctionGroup, now: float) -> FCError | None:
         """Why no instance may be started; None if one may."""
         counted = group.counted()
         if group.limit is not None and len(counted) >= group.limit:
             return self._unhealthy(group) or self._exhausted(group.limit_reason)
-        if sum(not (i.old and i.state is _State.RETIRING) for i in self._instances.values()) >= self._account_limit:
+        if sum(not (i.old and i.state is State.RETIRING) for i in self._instances.values()) >= self._account_limit:
             error = self._exhausted(f"the account's {self._account_limit} instances are all in use")
             return self._unhealthy(group) or error
         if now < group.retry_at and group.last_error is not None:
@@ -521,7 +400,7 @@ class Scheduler:
         return None
 
     @staticmethod
-    def _unhealthy(group: _Function) -> FCError | None:
+    def _unhealthy(group: FunctionGroup) -> FCError | None:
         """The answer where only an unhealthy instance is in the way (D/04/038)."""
         return next((i.unhealthy for i in group.instances.values() if i.unhealthy is not None), None)
 
@@ -534,39 +413,39 @@ class Scheduler:
             remedy="raise instanceConcurrency, or close connections: each takes a slot until it ends",
         )
 
-    def _count_failure(self, group: _Function, error: FCError, now: float) -> None:
+    def _count_failure(self, group: FunctionGroup, error: FCError, now: float) -> None:
         group.failures += 1
         group.last_error = error
         if group.failures >= _PATIENCE:
             group.retry_at = now + min(2.0 ** (group.failures - _PATIENCE), _LONGEST_BACKOFF)
 
-    def _replenish(self, group: _Function, now: float, at_least: int = 0) -> list[Action]:
+    def _replenish(self, group: FunctionGroup, now: float, at_least: int = 0) -> list[Action]:
         """Start what is missing of the minimum, as far as it may be."""
         actions: list[Action] = []
         while len(group.counted()) < max(group.terms.minimum, at_least) and self._refusal(group, now) is None:
             actions.append(self._start(group))
         return actions
 
-    def _supersede(self, instance: _Instance, now: float) -> Iterator[Action]:
+    def _supersede(self, instance: PlacedInstance, now: float) -> Iterator[Action]:
         """Newer code has taken an instance's place: it finishes what it has."""
-        instance.state = _State.RETIRING
+        instance.state = State.RETIRING
         instance.drained_at = now + instance.function.terms.drain
         if not instance.in_flight and not self._is_pinned(instance, now) or instance.drained_at <= now:
             yield self._drop(instance, "newer code has taken its place", now)
 
-    def _is_pinned(self, instance: _Instance, now: float) -> bool:
+    def _is_pinned(self, instance: PlacedInstance, now: float) -> bool:
         """Whether an old instance stays for its sessions."""
         sessions = instance.function.sessions
         waits = instance.old and instance.function.terms.drain == math.inf
         return waits and sessions is not None and sessions.count(instance.id, now) > 0
 
-    def _release_at(self, instance: _Instance) -> float:
+    def _release_at(self, instance: PlacedInstance) -> float:
         """When an idle instance is released; infinity for one that stays. Its sessions keep it (INF)."""
         group = instance.function
         if not instance.idle:
             return math.inf
         sessions_end = group.sessions.until(instance.id) if group.sessions is not None else -math.inf
-        if instance.state is _State.RETIRING:
+        if instance.state is State.RETIRING:
             return sessions_end
         if group.terms.minimum and len(group.counted()) <= group.terms.minimum:
             return math.inf
@@ -574,7 +453,7 @@ class Scheduler:
 
     # ---- bookkeeping
 
-    def _assign(self, invocation: str, instance: _Instance, cold: bool) -> Assign:
+    def _assign(self, invocation: str, instance: PlacedInstance, cold: bool) -> Assign:
         instance.in_flight.add(invocation)
         instance.function.last_used = instance.id
         self._running[invocation] = instance
@@ -603,22 +482,22 @@ class Scheduler:
         if began and (id == invocation or sessions.streams):
             sessions.end(id, now)
 
-    def _start(self, group: _Function) -> Start:
-        instance = _Instance(self._new_instance_id(), group, group.generation)
+    def _start(self, group: FunctionGroup) -> Start:
+        instance = PlacedInstance(self._new_instance_id(), group, group.generation)
         group.instances[instance.id] = self._instances[instance.id] = instance
         return Start(group.name, instance.id)
 
-    def _give_up(self, instance: _Instance, reason: str, now: float) -> Iterator[Action]:
+    def _give_up(self, instance: PlacedInstance, reason: str, now: float) -> Iterator[Action]:
         """Drop an instance that somebody may be waiting for; who may run elsewhere is then found another place."""
         for invocation in [waiter for waiter in instance.waiting if waiter not in instance.function.queue]:
             yield self._refuse(invocation, self._exhausted(reason), now)
         yield self._drop(instance, reason, now)
 
-    def _drop(self, instance: _Instance, reason: str, now: float) -> Stop:
+    def _drop(self, instance: PlacedInstance, reason: str, now: float) -> Stop:
         self._remove(instance, now)
         return Stop(instance.id, reason)
 
-    def _remove(self, instance: _Instance, now: float, spent: bool = True) -> None:
+    def _remove(self, instance: PlacedInstance, now: float, spent: bool = True) -> None:
         del self._instances[instance.id]
         del instance.function.instances[instance.id]
         if instance.function.sessions is not None:

@@ -13,9 +13,8 @@ from itertools import accumulate
 from typing import Any
 from urllib.parse import unquote, unquote_plus
 
-from fcemu import jwks
 from fcemu.errors import FCError, Refusal
-from fcemu.model import JwtAuthConfig, TokenLookup
+from fcemu.model import JwtAuthConfig, TokenLookup, jwks
 from fcemu.trigger.claims import ClaimPasser, is_form
 from fcemu.trigger.request import RequestHead
 

@@ -22,8 +22,8 @@ import yaml
 from pydantic import BaseModel
 
 from fcemu import model
-from fcemu.cli import cli
-from fcemu.config import load
+from fcemu.cli.group import cli
+from fcemu.configuration.load import load
 from fcemu.errors import Refusal
 
 ROOT = Path(__file__).parent.parent.parent

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from fcemu.clients import Response
+from fcemu.clients.client import Response
 from fcemu.instances.pool import InstanceState
-from fcemu.kit import Kit, KitClock
+from fcemu.testing.kit import Kit, KitClock
 
 ROOT = Path(__file__).parent.parent.parent
 HOW_TO = (ROOT / "docs" / "how-to" / "pytest.md").read_text()

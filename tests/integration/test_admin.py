@@ -8,10 +8,10 @@ from typing import Any
 import aiohttp
 import pytest
 
-from fcemu.admin import Admin
 from fcemu.clock import ManualClock
 from fcemu.emulator import Emulator
 from fcemu.model import Account, Settings
+from fcemu.serving.admin import Admin
 from tests.conftest import DEFAULTS, Serve, function
 
 

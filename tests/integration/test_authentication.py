@@ -11,9 +11,9 @@ import aiohttp
 import pytest
 
 from fcemu import report
+from fcemu.clients.tokens import KeyPair
 from fcemu.emulator import Emulator
 from fcemu.journal import InvocationEnded
-from fcemu.tokens import KeyPair
 from tests.conftest import Serve, function
 
 PAIR = KeyPair.generate("ES256", kid="k1")

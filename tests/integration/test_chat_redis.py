@@ -17,7 +17,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from fcemu.config import load
+from fcemu.configuration.load import load
 from fcemu.emulator import Emulator
 from fcemu.journal import InstanceChanged, InvocationStarted, LogLine
 from fcemu.model import CustomRuntimeConfig, Function

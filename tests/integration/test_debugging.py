@@ -22,8 +22,9 @@ import aiohttp
 import pytest
 
 from fcemu.instances.debugging import Script, debuggable, debugged
-from fcemu.instances.port_binding import PortBinding, own_address, self_test
-from fcemu.instances.process import FunctionProcess, Keeper
+from fcemu.instances.machine import try_port_binding
+from fcemu.processes.port_binding import PortBinding, own_address
+from fcemu.processes.process import FunctionProcess, Keeper
 
 BIN = Path(sys.executable).parent
 
@@ -359,7 +360,7 @@ async def test_workers_can_be_debugged_on_a_shared_port(
     children: int,
 ) -> None:
     """A debugged server's workers listen where the port is bound for them, and each asks the editor to attach to it."""
-    replace = await self_test(keeper)
+    replace = await try_port_binding(keeper)
     if isinstance(replace, str):
         pytest.skip(f"instances cannot share a port here: {replace}")
     source = tmp_path / "server.py"

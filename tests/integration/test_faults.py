@@ -15,7 +15,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from fcemu.emulator import Emulator
-from fcemu.faults import Faults
+from fcemu.faults.rules import Faults
 from fcemu.gateway.tunnel import Pipe
 from fcemu.journal import FaultFired, InstanceChanged, InvocationEnded
 from fcemu.model import FaultRule

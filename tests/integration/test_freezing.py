@@ -16,11 +16,11 @@ from typing import Any
 import psutil
 import pytest
 
-from fcemu import leftovers
-from fcemu.instances import cgroups, keeper
-from fcemu.instances.cgroups import NO_GROUPS, Groups, Parents
-from fcemu.instances.identity import identity
-from fcemu.instances.process import FunctionProcess, Keeper
+from fcemu.instances.machine import try_control_groups
+from fcemu.processes import cgroups, keeper, leftovers
+from fcemu.processes.cgroups import NO_GROUPS, Groups, Parents
+from fcemu.processes.identity import identity
+from fcemu.processes.process import FunctionProcess, Keeper
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="who stands still is read from Linux's /proc")
 
@@ -345,7 +345,7 @@ async def test_self_test_leaves_no_trace_and_tells_the_truth() -> None:
     keeper = Keeper()
     run = identity(os.getpid()) or ""
     before = there()  # emulators of other tests may live as long as the session
-    parents = await cgroups.self_test(keeper, run)
+    parents = await try_control_groups(keeper, run)
     await asyncio.to_thread(keeper.close)
     groups = parents.make("c-1", 64)
     assert (groups.freezer is None, groups.memory is None) == (parents.freezer is None, parents.memory is None)
@@ -359,7 +359,7 @@ async def test_self_test_answers_where_nothing_is_writable(monkeypatch: pytest.M
     nowhere = [cgroups.Parent(tmp_path / "missing", 2), cgroups.Parent(tmp_path, 1)]
     monkeypatch.setattr(cgroups, "candidates", lambda _: nowhere)
     keeper = Keeper()
-    parents = await cgroups.self_test(keeper, "1:1")
+    parents = await try_control_groups(keeper, "1:1")
     assert (parents.freezer, parents.memory) == (None, None)
     assert parents.make("c-1", 64) == NO_GROUPS
     assert list(tmp_path.iterdir()) == []

@@ -23,11 +23,11 @@ import yaml
 
 import fcemu
 from fcemu.errors import ConfigError, FcemuError, StartError
-from fcemu.instances import cgroups
-from fcemu.instances.identity import identity
-from fcemu.instances.memory import MemoryWatch
 from fcemu.journal import FaultFired, InstanceChanged, InvocationEnded, InvocationStarted, LogLine, Record
-from fcemu.pytest_fixtures import Kits
+from fcemu.processes import cgroups
+from fcemu.processes.identity import identity
+from fcemu.processes.memory import MemoryWatch
+from fcemu.testing.pytest_fixtures import Kits
 from tests.conftest import FUNCTIONS
 from tests.served import is_alive
 

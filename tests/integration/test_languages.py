@@ -17,9 +17,9 @@ import aiohttp
 import pytest
 
 from fcemu.emulator import Emulator
-from fcemu.instances.port_binding import PortBinding
 from fcemu.journal import InstanceChanged, InvocationEnded, InvocationStarted, Notice, Record
 from fcemu.model import Function
+from fcemu.processes.port_binding import PortBinding
 from tests.conftest import FUNCTIONS, Serve, function
 from tests.integration.test_port_binding import free_port, used_instances
 

@@ -16,8 +16,8 @@ import psutil
 import pytest
 import yaml
 
-from fcemu import leftovers
-from fcemu.instances.identity import identity
+from fcemu.processes import leftovers
+from fcemu.processes.identity import identity
 from tests.conftest import FUNCTIONS
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="how a front ends is for certain on Linux only")

@@ -16,9 +16,9 @@ import pytest
 from fcemu import report
 from fcemu.emulator import Emulator
 from fcemu.errors import StartError
-from fcemu.instances import cgroups
 from fcemu.journal import HookCalled, InstanceChanged, InvocationEnded, LogLine, Notice, Record
 from fcemu.model import Function
+from fcemu.processes import cgroups
 from tests.conftest import Serve, function
 
 BOTH = {"initializer": {"handler": "x", "timeout": 2}, "preStop": {"handler": "x", "timeout": 2}}

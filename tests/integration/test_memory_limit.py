@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 
 from fcemu.clock import Due, SystemClock, Timer
-from fcemu.instances import cgroups, keeper, memory
-from fcemu.instances.cgroups import NO_GROUPS, Parent, Parents
-from fcemu.instances.identity import identity
-from fcemu.instances.process import FunctionProcess, Keeper
+from fcemu.instances.machine import try_control_groups
+from fcemu.processes import cgroups, keeper, memory
+from fcemu.processes.cgroups import NO_GROUPS, Parent, Parents
+from fcemu.processes.identity import identity
+from fcemu.processes.process import FunctionProcess, Keeper
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="control groups and PSS are Linux's")
 
@@ -118,7 +119,7 @@ async def until(happened: Callable[[], bool]) -> None:
 async def memory_parent() -> Parent:
     """Where groups with a memory limit can be made, found by the self-test."""
     keeper = Keeper()
-    parents = await cgroups.self_test(keeper, identity(os.getpid()) or "")
+    parents = await try_control_groups(keeper, identity(os.getpid()) or "")
     await asyncio.to_thread(keeper.close)
     if parents.memory is None:
         pytest.skip("no control group of memory is writable here")

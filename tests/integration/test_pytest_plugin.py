@@ -82,7 +82,8 @@ def test_nothing_of_fcemu_is_imported_at_start(project: Project) -> None:
         "import sys\n"
         "def test_imports():\n"
         "    ours = {name for name in sys.modules if name.partition('.')[0] == 'fcemu'}\n"
-        "    assert ours == {'fcemu', 'fcemu.pytest_plugin', 'fcemu.pytest_fixtures'}\n"
+        "    testing = {'fcemu.testing', 'fcemu.testing.pytest_plugin', 'fcemu.testing.pytest_fixtures'}\n"
+        "    assert ours == {'fcemu', *testing}\n"
         "    assert not {'aiohttp', 'pydantic', 'yaml', 'psutil', 'jwt'} & sys.modules.keys()\n"
     )
     project.run("-p", "no:asyncio", "-p", "no:xdist", passed=1)
@@ -357,7 +358,7 @@ def test_process_that_is_left_fails_the_session(project: Project) -> None:
     """What has its environment from an instance and outlives it is told at the end."""
     project.tests(
         "import os, subprocess, sys\n"
-        "from fcemu.instances.identity import identity\n"
+        "from fcemu.processes.identity import identity\n"
         "def test_one(fc):\n"
         "    env = {**os.environ, 'FC_INSTANCE_ID': fc.instances[0].id, 'FCEMU_RUN': identity(os.getpid())}\n"
         "    process = subprocess.Popen([sys.executable, '-c', 'input()'], stdin=subprocess.PIPE, env=env)\n"

@@ -18,16 +18,18 @@ import psutil
 import pytest
 import yaml
 
-from fcemu import credentials, probing, smoke
-from fcemu.config import load
+from fcemu.clients.tokens import KeyPair
+from fcemu.configuration import access_keys
+from fcemu.configuration.load import load
 from fcemu.errors import FCError
 from fcemu.gateway import gateway
 from fcemu.gateway.deadlines import Deadlines
 from fcemu.model import Account, Function, HttpTrigger, HttpTriggerConfig
 from fcemu.outcomes import Outcome
-from fcemu.scheduling.scheduler import Scheduler, Terms
-from fcemu.smoke import Refused
-from fcemu.tokens import KeyPair
+from fcemu.scheduling.fleet import Terms
+from fcemu.scheduling.scheduler import Scheduler
+from fcemu.smoke import checks, prober
+from fcemu.smoke.checks import Refused
 from fcemu.trigger import affinity
 from fcemu.trigger.admission import Admission
 from fcemu.trigger.authentication import Authenticators
@@ -418,15 +420,15 @@ Probe = Callable[..., Awaitable[dict[str, Outcome]]]
 @pytest.fixture
 def probe(write: Write, monkeypatch: pytest.MonkeyPatch) -> Probe:
     """Check one function in this process: the outcomes by name."""
-    monkeypatch.setattr(probing, "_PATIENCE", 2.0)
+    monkeypatch.setattr(prober, "_PATIENCE", 2.0)
 
     async def of(function: dict[str, Any], path: str = "/") -> dict[str, Outcome]:
         file = write(function)
         account = load(file).account
-        if credentials.wanted(account):
-            account = account.model_copy(update={"accessKeys": [credentials.made("0" * 48)]})
-        account, identity = probing.prepared(account, file)
-        found = await probing.probe(probing.Smoke(str(file), file.name, account, identity, path=path), None)
+        if access_keys.wanted(account):
+            account = account.model_copy(update={"accessKeys": [access_keys.made("0" * 48)]})
+        account, identity = prober.prepared(account, file)
+        found = await prober.probe(prober.Smoke(str(file), file.name, account, identity, path=path), None)
         return {outcome.name: outcome for outcome in found}
 
     return of
@@ -490,7 +492,7 @@ def forgive(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_missing_refusals_are_found(probe: Probe, configuration: dict[str, Any]) -> None:
     """An emulator that lets pass what it should refuse fails every check of a refusal: the function was reached."""
     account = Account.model_validate({"functions": [configuration]})
-    promised = {check.name for check in smoke.checks(account) if isinstance(check, Refused)}
+    promised = {check.name for check in checks.checks(account) if isinstance(check, Refused)}
     assert promised
     found = await probe(configuration)
     # A function that waits for the body that was announced does not answer.

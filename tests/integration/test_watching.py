@@ -15,7 +15,7 @@ import pytest
 import watchfiles
 
 from fcemu.errors import StartError
-from fcemu.watching import Changes, watch
+from fcemu.serving.watching import Changes, watch
 
 A = Changes(False, frozenset({"a"}))
 B = Changes(False, frozenset({"b"}))

@@ -1,0 +1,15 @@
+"""The command line.
+
+group        the commands' group, and the console script
+options      options that several commands share
+serve        `fcemu serve`
+execute      `fcemu exec`
+smoke        `fcemu smoke`
+matrix       `fcemu matrix`
+check        `fcemu check`, `fcemu schema`
+credentials  `fcemu sign`, `fcemu token`
+processes    `fcemu explain`, `fcemu ps`, `fcemu prune`
+publish      results on the terminal, in files, in GitHub Actions
+
+Heavy modules are imported inside the commands that need them, so that `--help` answers at once.
+"""

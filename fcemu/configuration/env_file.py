@@ -1,0 +1,24 @@
+"""Which variables does `fcemu.envFile` give to every function?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dotenv import dotenv_values
+
+from fcemu.errors import FcemuError
+from fcemu.model import Account
+
+
+def env_file(account: Account) -> dict[str, str]:
+    """The variables that `fcemu.envFile` gives to every function.
+
+    Raises:
+        FcemuError: the file is not there.
+    """
+    path = account.fcemu.envFile
+    if path is None:
+        return {}
+    if not Path(path).is_file():
+        raise FcemuError(f"fcemu.envFile: {path} does not exist")
+    return {name: value for name, value in dotenv_values(path).items() if value is not None}

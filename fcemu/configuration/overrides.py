@@ -1,0 +1,136 @@
+"""Which account does a test mean? A configuration, with some keys changed."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from fcemu.configuration.translation import ACCOUNT_KEYS, KeyPath, Translation
+from fcemu.configuration.validation import validate
+from fcemu.errors import ConfigError, Problem
+from fcemu.model import Account
+
+Data = dict[str, Any]
+
+
+def variant(
+    configuration: Account | Mapping[str, Any],
+    changes: Mapping[str, Any],
+    *,
+    function: str | None = None,
+    folder: Path,
+    where: tuple[str, int],
+    jwks: Callable[[], Data],
+) -> Account:
+    """The account that a configuration describes when some of its keys have other values.
+
+    Args:
+        configuration: an account; or a mapping as it would stand in a file: one function's keys, or `functions:`.
+        changes: keys of the function; of the account, such as `fcemu`; and `triggerConfig`, which is that of the
+            function's first trigger. Mappings are merged, None takes a key away, anything else replaces the former.
+        function: whose keys they are; may be left out where there is one function.
+        folder: what a relative `code` is relative to.
+        where: file and line to be named if something is wrong.
+        jwks: a key, as a JWK Set, that lets in wherever a JWT does; called only if that is so.
+
+    Raises:
+        ConfigError: it holds everything that is wrong.
+    """
+    if isinstance(configuration, Account):
+        data = configuration.model_dump(exclude_unset=True)
+    else:
+        data = _account_data(dict(configuration))
+    try:
+        index = _index_of(function, data["functions"], needed=not changes.keys() <= set(ACCOUNT_KEYS))
+    except ValueError as error:
+        raise ConfigError([Problem(*where, "", str(error))]) from None
+    data = copy.deepcopy(_changed(data, changes, index))
+    for each in _mappings(data["functions"]):
+        if isinstance(code := each.get("code", "."), str):
+            each["code"] = str(folder / code)
+    _add_key(data, jwks)
+    # What is wrong with the one function that is meant is told as if its keys stood at the top.
+    origins: dict[KeyPath, KeyPath] = {(): ()} if index is None else {(): (), ("functions", index): ()}
+    account, remarks = validate(Translation(data, origins))
+    if account is None:
+        raise ConfigError([Problem(*where, ".".join(map(str, remark.path)), remark.text) for remark in remarks])
+    return account
+
+
+def _account_data(data: Data) -> Data:
+    if "functions" in data:
+        return data
+    beside = {key: data.pop(key) for key in ACCOUNT_KEYS if key in data}
+    return {**beside, "functions": [data]}
+
+
+def _index_of(function: str | None, functions: object, needed: bool) -> int | None:
+    """The position of the function that is meant; None if none is, and none is needed."""
+    names = [str(each.get("functionName")) for each in _mappings(functions)]
+    if function is None and len(names) != 1:
+        if needed and names:
+            raise ValueError(f"say whose keys these are, with `function=`: one of {', '.join(names)}")
+        return None
+    if function is not None and function not in names:
+        raise ValueError(f"there is no function {function!r}; configured: {', '.join(names)}")
+    return names.index(function) if function is not None else 0
+
+
+def _changed(data: Data, changes: Mapping[str, Any], index: int | None) -> Data:
+    merged = _merged(data, {key: value for key, value in changes.items() if key in ACCOUNT_KEYS})
+    if index is None:
+        return merged
+    props = {key: value for key, value in changes.items() if key not in ACCOUNT_KEYS}
+    trigger = props.pop("triggerConfig", None)
+    function = _merged(merged["functions"][index], props)
+    if trigger is not None:
+        triggers = function.get("triggers") or [{"triggerName": "http", "triggerConfig": {}}]
+        function["triggers"] = [_merged(triggers[0], {"triggerConfig": trigger}), *triggers[1:]]
+    merged["functions"] = [*merged["functions"][:index], function, *merged["functions"][index + 1 :]]
+    return merged
+
+
+def _merged(base: Data, changes: Mapping[str, Any]) -> Data:
+    merged = dict(base)
+    for key, value in changes.items():
+        if value is None:
+            merged.pop(key, None)
+        elif isinstance(value, Mapping) and isinstance(merged.get(key), dict):
+            merged[key] = _merged(merged[key], value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _add_key(data: Data, jwks: Callable[[], Data]) -> None:
+    """Let the key in wherever a JWT does; what has another form than it should is left to be found by the models."""
+    for config, name in _authentications(data):
+        if config.get("authType") != "jwt":
+            continue
+        auth = {} if config.get(name) is None else config[name]
+        if isinstance(auth, str):
+            try:
+                auth = json.loads(auth)
+            except ValueError:
+                continue
+        known = auth.get("jwks", {"keys": []}) if isinstance(auth, dict) else None
+        if isinstance(known, dict) and isinstance(known.get("keys"), list):
+            config[name] = {**auth, "jwks": {**known, "keys": [*known["keys"], *jwks()["keys"]]}}
+
+
+def _authentications(data: Data) -> Iterator[tuple[Data, str]]:
+    """What has an `authType`, each with the name of the key that belongs to it."""
+    for function in _mappings(data.get("functions")):
+        for trigger in _mappings(function.get("triggers")):
+            if isinstance(config := trigger.get("triggerConfig"), dict):
+                yield config, "authConfig"
+    for domain in _mappings(data.get("customDomains")):
+        if isinstance(config := domain.get("authConfig"), dict):
+            yield config, "authInfo"
+
+
+def _mappings(items: object) -> list[Data]:
+    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []

@@ -1,0 +1,59 @@
+"""On which line of its file is a part of an account written?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fcemu.configuration import serverless_devs
+from fcemu.configuration.translation import KeyPath, Translation
+from fcemu.configuration.yaml_lines import parse
+
+
+class Places:
+    """The lines of a configuration that has been loaded.
+
+    Args:
+        text: the file's content.
+        environment: the variables that an s.yaml reads.
+    """
+
+    def __init__(self, text: str, environment: Mapping[str, str]) -> None:
+        reader, data = parse(text.removeprefix("\ufeff"))
+        self._lines = reader.lines
+        if "resources" in data:
+            self._translation = serverless_devs.translate(data, environment)
+        elif "functions" in data:
+            self._translation = Translation(data, {(): ()})
+        else:
+            self._translation = Translation({**data, "functions": [data]}, {(): (), ("functions", 0): ()})
+
+    def line(self, function: str = "", trigger: str | None = None, domain: str | None = None) -> int:
+        """The line of a function, of one of its triggers, or of a custom domain; 1 for what is not found.
+
+        Args:
+            trigger: its name.
+        """
+        account = self._translation.account
+        if domain is not None:
+            path = _path(account, "customDomains", "domainName", domain)
+            return self._of((*path, "domainName") if path else ())
+        path = _path(account, "functions", "functionName", function)
+        if path and trigger is not None:
+            inner = _path(account["functions"][path[-1]], "triggers", "triggerName", trigger)
+            return self._of((*path, *inner))
+        return self._of((*path, "functionName") if path else ())
+
+    def _of(self, path: KeyPath) -> int:
+        path = self._translation.origin(path)
+        known = (path[:length] for length in range(len(path), 0, -1))
+        return next((self._lines[path] for path in known if path in self._lines), 1)
+
+
+def _path(resource: Mapping[str, Any], key: str, name: str, value: str) -> KeyPath:
+    """Where the item of a list is whose name this is; empty if there is none."""
+    items = resource.get(key)
+    for index, item in enumerate(items if isinstance(items, Sequence) else ()):
+        if isinstance(item, Mapping) and str(item.get(name)).lower() == value.lower():
+            return key, index
+    return ()

@@ -1,0 +1,134 @@
+"""The whole configuration: functions, domains, keys, quotas, our own settings."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import (
+    Field,
+    model_validator,
+)
+
+from fcemu.model.base import Finding, Resource, Text, reject
+from fcemu.model.domain import CustomDomain
+from fcemu.model.fault import FaultRule
+from fcemu.model.function import Function
+
+
+class AccessKey(Resource):
+    """A key pair that may sign requests."""
+
+    accessKeyId: str
+    accessKeySecret: Annotated[str, Field(repr=False)]
+    securityToken: Annotated[str | None, Field(repr=False)] = None
+
+
+class Quotas(Resource):
+    """Account limits of one region (D/04/039)."""
+
+    instances: Annotated[int, Field(ge=1)] = 300
+
+
+OnReload = Literal["drain", "cut", "pin"]
+
+
+class Settings(Resource):
+    """The emulator's own settings, under `fcemu:`. Everything else is the cloud's."""
+
+    listen: Annotated[
+        str,
+        Field(
+            pattern=r"^([^\s:]+|\[[0-9a-fA-F:]+\]):\d{1,5}$",
+            description="host:port of the front; loopback unless you say otherwise",
+        ),
+    ] = "127.0.0.1:8080"
+    start: Annotated[
+        Literal["eager", "lazy"],
+        Field(description="eager: one instance of each function before ready; lazy: at the first request"),
+    ] = "eager"
+    portBinding: Annotated[
+        Literal["auto", "seccomp", "port"],
+        Field(
+            description="seccomp: every instance on the configured port (Linux); port: one port each; auto: as possible"
+        ),
+    ] = "auto"
+    startTimeout: Annotated[
+        float,
+        Field(gt=0, le=3600, description="seconds a server has to come up (the cloud: 120)"),
+    ] = 120
+    idleTimeout: Annotated[float, Field(gt=0, description="seconds after which an idle instance is released")] = 300
+    stopGrace: Annotated[float, Field(ge=0, le=300, description="seconds a function has to stop after SIGTERM")] = 5
+    freeze: Annotated[
+        Literal["auto", "off"],
+        Field(description="auto: an instance without an invocation is frozen, as in the cloud; off: it goes on"),
+    ] = "auto"
+    memoryLimit: Annotated[
+        Literal["auto", "off"],
+        Field(description="auto: an instance that uses more than `memorySize` is ended; off: it is not"),
+    ] = "auto"
+    onReload: Annotated[
+        OnReload,
+        Field(description="what becomes of open requests and sockets when new code is there"),
+    ] = "drain"
+    drainLimit: Annotated[
+        float, Field(ge=0, le=86400, description="seconds that old instances have to drain after a reload")
+    ] = 60
+    reloadIgnore: Annotated[
+        list[str], Field(description="further patterns of files whose changes do not matter to --reload")
+    ] = []
+    triggerDelay: Annotated[
+        float, Field(ge=0, le=60, description="seconds until a changed trigger takes effect (the cloud: about 10)")
+    ] = 0
+    envFile: Annotated[str | None, Field(description="a .env file; its variables win over the function's")] = None
+    scatter: Annotated[
+        bool, Field(description="send consecutive invocations to different instances, instead of filling one")
+    ] = False
+    faults: Annotated[list[FaultRule], Field(description="what goes wrong on purpose")] = []
+    faultSeed: Annotated[int, Field(description="makes what faults draw by chance the same on every run")] = 0
+    redirects: Annotated[
+        Literal["external", "every", "allow"],
+        Field(description="which redirects on the default domain answer ExternalRedirectForbidden"),
+    ] = "external"
+
+
+class Account(Resource):
+    """Everything behind one front: functions with their triggers, domains, keys, limits."""
+
+    functions: list[Function]
+    customDomains: list[CustomDomain] = []
+    accessKeys: list[AccessKey] = []
+    quotas: Quotas = Quotas()
+    accountId: Text = "123456789012"
+    fcemu: Settings = Settings()
+
+    @model_validator(mode="after")
+    def _names_are_unique_and_known(self) -> Account:
+        wrong: list[Finding] = []
+        names: dict[str, str] = {}
+        for index, function in enumerate(self.functions):
+            key = function.functionName.lower()
+            if key in names:
+                text = f"functions {names[key]!r} and {function.functionName!r} would share one local address"
+                wrong.append((text, ("functions", index, "functionName")))
+            names[key] = function.functionName
+        known = {function.functionName for function in self.functions}
+        domains: set[str] = set()
+        for index, domain in enumerate(self.customDomains):
+            if domain.domainName in domains:
+                text = f"custom domain {domain.domainName} is described twice; list all its routes in one place"
+                wrong.append((text, ("customDomains", index, "domainName")))
+            domains.add(domain.domainName)
+            for place, route in enumerate(domain.routeConfig.routes):
+                if route.functionName not in known:
+                    text = (
+                        f"custom domain {domain.domainName} routes to function {route.functionName!r}, "
+                        f"which is not configured (known: {', '.join(sorted(known))})"
+                    )
+                    wrong.append((text, ("customDomains", index, "routeConfig", "routes", place, "functionName")))
+        if wrong:
+            raise reject(wrong)
+        return self
+
+    def function(self, name: str) -> Function | None:
+        """The function of that name, any case (host names have none); None if there is none."""
+        return next((f for f in self.functions if f.functionName.lower() == name.lower()), None)

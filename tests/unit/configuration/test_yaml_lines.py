@@ -1,0 +1,57 @@
+"""What a YAML file says, and on which line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fcemu.configuration.yaml_lines import Unusable, parse
+
+
+def test_each_key_and_item_has_its_line() -> None:
+    """Keys and list items are found on the line on which they are written."""
+    reader, data = parse("a: 1\nb:\n  - x\n  - c: y\n")
+    assert data == {"a": 1, "b": ["x", {"c": "y"}]}
+    assert reader.lines == {("a",): 1, ("b",): 2, ("b", 0): 3, ("b", 1): 4, ("b", 1, "c"): 4}
+
+
+def test_merged_key_has_the_line_of_its_anchor() -> None:
+    """A key that `<<` brings is where it was written; one that is written again wins."""
+    reader, data = parse("x: &x\n  a: 1\n  b: 2\ny:\n  <<: *x\n  b: 3\n")
+    assert data["y"] == {"a": 1, "b": 3}
+    assert (reader.lines["y", "a"], reader.lines["y", "b"]) == (2, 6)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("on", "on"), ("yes", "yes"), ("12:30", "12:30"), ("2024-01-01", "2024-01-01"), ("010", 10), ("0x10", 16),
+        ("true", True), ("~", None), ("1.5", 1.5), ("'1'", "1"), ("1_000", "1_000"),
+    ],
+)  # fmt: skip
+def test_plain_scalars_are_those_of_yaml_1_2(text: str, value: Any) -> None:
+    """A bare word is a text, a number or a truth value as YAML 1.2 has it."""
+    assert parse(f"a: {text}")[1] == {"a": value}
+
+
+def test_key_written_twice_is_a_remark() -> None:
+    """A duplicate key is reported with the line of the first."""
+    (remark,) = parse("a: 1\na: 2\n")[0].duplicates
+    assert "first on line 1" in remark.text
+
+
+@pytest.mark.parametrize("text", ["a: [1", "a:\n\t- b", "a: b: c", "a: *nowhere", "a: 1\n---\nb: 2"])
+def test_broken_yaml_is_unusable_and_says_what_to_do(text: str) -> None:
+    """A syntax error names a line and gives advice."""
+    with pytest.raises(Unusable) as caught:
+        parse(text)
+    assert caught.value.line >= 1
+    assert ";" in caught.value.text
+
+
+def test_anchors_that_multiply_are_refused() -> None:
+    """A short file that would become endless is refused, not read."""
+    lines = ["a0: &a0 [x]"] + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 9)]
+    with pytest.raises(Unusable, match="multiply"):
+        parse("\n".join(lines))
