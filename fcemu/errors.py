@@ -14,6 +14,7 @@ the vendor does not document is marked INF and listed in docs/fidelity.md.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import Enum
 
@@ -199,25 +200,53 @@ class StartError(FcemuError):
     """The emulator or a function could not be started."""
 
 
-@dataclass(frozen=True)
-class Problem:
-    """One finding in a configuration file: where it is, what is wrong, what to write instead."""
+KeyPath = tuple[str | int, ...]
+"""The keys and list positions that lead to a value: `("triggers", 0, "triggerName")`."""
 
-    file: str
-    line: int
-    key: str
+
+@dataclass(frozen=True)
+class Finding:
+    """A mistake in a configuration, or advice about one: what is wrong, where, and what to write instead.
+
+    Attributes:
+        path: the keys that lead to the value. A model's finding counts them from the value that it validates.
+        file: the configuration's file; empty until it is known.
+        line: counted from 1; 0 until it is known.
+        subject: what advice is about, in words: `function chat`.
+    """
+
     text: str
+    path: KeyPath = ()
+    file: str = ""
+    line: int = 0
+    subject: str = ""
+
+    @property
+    def key(self) -> str:
+        """The path as one would say it: `triggers[0].triggerConfig.methods`."""
+        key = ""
+        for part in self.path:
+            if isinstance(part, int):
+                key += f"[{part}]"
+            else:
+                shown = part if re.fullmatch(r"[\w*/<-]+", part) else repr(part)
+                key += f".{shown}" if key else shown
+        return key
 
     def __str__(self) -> str:
-        key = f"{self.key}: " if self.key else ""
+        key = f"{self.key}: " if self.path else ""
         return f"{self.file}:{self.line}: {key}{self.text}"
 
 
 class ConfigError(FcemuError):
-    """The configuration cannot be used; `problems` holds every finding, not just the first."""
+    """The configuration cannot be used.
+
+    Attributes:
+        findings: every mistake, in the order of lines.
+    """
 
     exit_code = 2
 
-    def __init__(self, problems: list[Problem]) -> None:
-        self.problems = problems
-        super().__init__("\n".join(str(problem) for problem in problems))
+    def __init__(self, findings: list[Finding]) -> None:
+        self.findings = findings
+        super().__init__("\n".join(map(str, findings)))

@@ -15,7 +15,7 @@ from fcemu.cli.options import FILE, load_file
 def check(file: Path) -> None:
     """Validate FILE, print what would be served where, and warn about what will hurt in the cloud."""
     from fcemu import report
-    from fcemu.configuration.advice import findings
+    from fcemu.configuration.advice import advice
 
     configuration = load_file(file)
     account = configuration.account
@@ -23,7 +23,7 @@ def check(file: Path) -> None:
     click.echo(report.url_map(account, int(port)))
     for note in configuration.ignored:
         click.echo(f"ignored: {note}")
-    for finding in findings(account):
+    for finding in advice(account):
         click.echo(f"warning: {finding.subject}: {finding.text}")
     click.echo(f"{file}: OK")
 

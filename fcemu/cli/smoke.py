@@ -64,8 +64,8 @@ def smoke(
         account = with_key(load_file(file).account, key_of_run()[0])
     except ConfigError as error:
         if "GITHUB_ACTIONS" in os.environ:
-            for problem in error.problems:
-                click.echo(outcomes.annotation(shown, problem.line, problem.key or "configuration", problem.text))
+            for finding in error.findings:
+                click.echo(outcomes.annotation(shown, finding.line, finding.key or "configuration", finding.text))
         raise
     known = [function.functionName for function in account.functions]
     if unknown := [name for name in only if name not in known]:

@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from fcemu.errors import Finding
 from fcemu.model import LOCAL_EFFECT_MISSING, Account, CustomDomain, Function, HttpTrigger
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One warning: what it is about, what happens, and what to write."""
-
-    subject: str
-    text: str
-
-
-def findings(account: Account) -> list[Finding]:
+def advice(account: Account) -> list[Finding]:
     """The warnings about an account, in the order of its functions and domains."""
     found = [finding for function in account.functions for finding in _of_function(function)]
     return found + [finding for domain in account.customDomains for finding in _of_domain(domain)]
@@ -27,29 +19,29 @@ def _of_function(function: Function) -> Iterator[Finding]:
     takes_sockets = any("GET" in trigger.triggerConfig.methods for trigger in function.triggers)
     if not function.triggers:
         yield Finding(
-            subject,
             "it has no HTTP trigger, so its address answers 404 TriggerNotFound; add `triggers: [{triggerName: "
             "http-trigger, triggerType: http, triggerConfig: {methods: [GET, POST], authType: anonymous}}]`",
+            subject=subject,
         )
     if "timeout" not in function.model_fields_set:
         yield Finding(
-            subject,
             "`timeout` is not written, so it is 3 seconds: every WebSocket is cut 3 seconds after it opened (close "
             "code 1006), and a slower response becomes 502; write for example `timeout: 900` (at most 86400)",
+            subject=subject,
         )
     if takes_sockets and function.instanceConcurrency == 1:
         yield Finding(
-            subject,
             "`instanceConcurrency` is 1, so each open WebSocket occupies, and bills, an instance of its own, and "
             "clients on different sockets share no memory; write for example `instanceConcurrency: 100`",
+            subject=subject,
         )
     defaults = Function.model_fields
     unused = [key for key in LOCAL_EFFECT_MISSING if getattr(function, key) not in (None, defaults[key].default)]
     if unused:
         yield Finding(
-            subject,
             f"{_listed(unused)} accepted but without effect here: the cloud applies what is written, so test what "
             "depends on it there",
+            subject=subject,
         )
     for trigger in function.triggers:
         yield from _of_trigger(function, trigger)
@@ -60,9 +52,9 @@ def _of_trigger(function: Function, trigger: HttpTrigger) -> Iterator[Finding]:
     config = trigger.triggerConfig
     if "GET" not in config.methods:
         yield Finding(
-            subject,
             "`methods` lacks GET, which every WebSocket handshake is: the cloud answers it with 403; write "
             f"`methods: [{', '.join(('GET', *config.methods))}]`",
+            subject=subject,
         )
     if config.corsConfig is not None:
         yield _not_emulated(subject, "corsConfig")
@@ -79,9 +71,9 @@ def _of_domain(domain: CustomDomain) -> Iterator[Finding]:
 
 def _not_emulated(subject: str, key: str) -> Finding:
     return Finding(
-        subject,
         f"`{key}` is accepted but not emulated yet: the cloud applies it, fcemu does not; remove it here, or test what "
         "depends on it in the cloud",
+        subject=subject,
     )
 
 

@@ -9,17 +9,16 @@ from __future__ import annotations
 import difflib
 import json
 import os
-import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from fcemu.configuration import serverless_devs
-from fcemu.configuration.translation import ACCOUNT_KEYS, KeyPath, Remark, Translation
+from fcemu.configuration.translation import ACCOUNT_KEYS, Translation
 from fcemu.configuration.validation import shown, validate
 from fcemu.configuration.yaml_lines import Unusable, parse
-from fcemu.errors import ConfigError, Problem
+from fcemu.errors import ConfigError, Finding, KeyPath
 from fcemu.model import Account, Function
 
 _USUAL_NAMES = ("trigger.yaml", "trigger.yml", "s.yaml", "s.yml")
@@ -41,7 +40,7 @@ class Configuration:
 
     account: Account
     path: Path
-    ignored: tuple[Problem, ...] = ()
+    ignored: tuple[Finding, ...] = ()
 
 
 def load(path: Path) -> Configuration:
@@ -51,25 +50,24 @@ def load(path: Path) -> Configuration:
         path: the file; what it names relatively is meant relative to its folder.
 
     Raises:
-        ConfigError: the file cannot be used; it holds every problem found, in the order of lines.
+        ConfigError: the file cannot be used; it holds every mistake found, in the order of lines.
     """
     file = str(path)
     try:
         reader, data = parse(_read(path))
         translation = _account_data(data, known=bool(reader.unreadable))
     except Unusable as unusable:
-        raise ConfigError([Problem(file, unusable.line, "", unusable.text)]) from None
+        raise ConfigError([Finding(unusable.text, file=file, line=unusable.line)]) from None
     _normalise(translation, path.parent)
     account, invalid = validate(translation)
 
-    # A value that an earlier stage refused is not refused again by the models.
-    refused = {remark.path for remark in (*reader.unreadable, *translation.problems)}
-    remarks = [*reader.duplicates, *reader.unreadable, *translation.problems]
-    remarks += [remark for remark in invalid if remark.path not in refused]
-    problems = _problems(file, reader.lines, remarks)
-    if problems or account is None:
-        raise ConfigError(problems)
-    return Configuration(account, path, tuple(_problems(file, reader.lines, translation.ignored)))
+    # The models do not report again what an earlier stage has found.
+    known = {finding.path for finding in (*reader.unreadable, *translation.mistakes)}
+    mistakes = [*reader.duplicates, *reader.unreadable, *translation.mistakes]
+    mistakes += [finding for finding in invalid if finding.path not in known]
+    if mistakes or account is None:
+        raise ConfigError(_located(file, reader.lines, mistakes))
+    return Configuration(account, path, tuple(_located(file, reader.lines, translation.ignored)))
 
 
 def json_schema() -> dict[str, Any]:
@@ -120,9 +118,9 @@ def _account_data(data: Any, known: bool) -> Translation:
         return serverless_devs.translate(data, os.environ)
     if "functions" in data:
         empty = [
-            Remark(("functions",), "expected at least one function; write `functions: [{functionName: my-function}]`")
+            Finding("expected at least one function; write `functions: [{functionName: my-function}]`", ("functions",))
         ]
-        return Translation(dict(data), {(): ()}, problems=empty if data["functions"] == [] else [])
+        return Translation(dict(data), {(): ()}, mistakes=empty if data["functions"] == [] else [])
     if "services" in data and "functionName" not in data:
         raise Unusable(
             "this is an s.yaml of edition 1 (Function Compute 2.0); fcemu reads edition 3 with component fc3"
@@ -168,11 +166,11 @@ def _resolve_code(translation: Translation, function: dict[str, Any], where: Key
         function["code"] = absolute
         if not os.path.isdir(absolute):
             what = "is a file; unpack it and name its folder" if os.path.isfile(absolute) else "does not exist"
-            translation.problems.append(Remark(place, f"the folder {absolute} {what}"))
+            translation.mistakes.append(Finding(f"the folder {absolute} {what}", place))
     elif isinstance(code, dict):
         here = code.get("src") if isinstance(code.get("src"), str) else "./code"
         text = f"fcemu runs the code of a local folder, not a package in OSS; write `code: {here}`"
-        translation.problems.append(Remark(place, text))
+        translation.mistakes.append(Finding(text, place))
 
 
 def _keep_http_triggers(translation: Translation, function: dict[str, Any], where: KeyPath) -> None:
@@ -186,7 +184,7 @@ def _keep_http_triggers(translation: Translation, function: dict[str, Any], wher
         # Something close to http is a slip, which the model explains.
         if isinstance(kind, str) and not difflib.get_close_matches(kind.lower(), ["http"]):
             text = f"a trigger of type {kind} is not served; fcemu emulates HTTP triggers only"
-            translation.ignored.append(Remark(source, text))
+            translation.ignored.append(Finding(text, source))
             continue
         translation.origins[*where, "triggers", len(kept)] = source
         kept.append(trigger)
@@ -208,31 +206,19 @@ def _read_json(translation: Translation, mapping: dict[str, Any], key: str, wher
         mapping[key] = value
     except (ValueError, RecursionError) as error:
         place = translation.origin((*where, key))
-        translation.problems.append(Remark(place, f"expected a mapping, or its JSON as a text: {error}"))
+        translation.mistakes.append(Finding(f"expected a mapping, or its JSON as a text: {error}", place))
 
 
 # --- where it is --------------------------------------------------------------------------------------------------
 
 
-def _problems(file: str, lines: dict[KeyPath, int], remarks: Iterable[Remark]) -> list[Problem]:
-    """The remarks with lines, in their order; a mistake in a merged block is told once, not once for each use."""
-    found: dict[tuple[int, str | int, str], Problem] = {}
-    for remark in remarks:
+def _located(file: str, lines: dict[KeyPath, int], findings: Iterable[Finding]) -> list[Finding]:
+    """The findings with file and line, in the order of lines; one in a merged block once, not once for each use."""
+    found: dict[tuple[int, str | int, str], Finding] = {}
+    for finding in findings:
         # What is not written, such as a missing key, is on the line of what it is missing from.
-        known = (remark.path[:length] for length in range(len(remark.path), 0, -1))
+        known = (finding.path[:length] for length in range(len(finding.path), 0, -1))
         line = next((lines[path] for path in known if path in lines), 1)
-        last = remark.path[-1] if remark.path else ""
-        found.setdefault((line, last, remark.text), Problem(file, line, _written(remark.path), remark.text))
-    return sorted(found.values(), key=lambda problem: problem.line)
-
-
-def _written(path: KeyPath) -> str:
-    """A key path as one would say it: `triggers[0].triggerConfig.methods`."""
-    text = ""
-    for part in path:
-        if isinstance(part, int):
-            text += f"[{part}]"
-        else:
-            shown = part if re.fullmatch(r"[\w*/<-]+", part) else repr(part)
-            text += f".{shown}" if text else shown
-    return text
+        last = finding.path[-1] if finding.path else ""
+        found.setdefault((line, last, finding.text), replace(finding, file=file, line=line))
+    return sorted(found.values(), key=lambda finding: finding.line)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fcemu.configuration.translation import ACCOUNT_KEYS, KeyPath, Translation
+from fcemu.configuration.translation import ACCOUNT_KEYS, Translation
 from fcemu.configuration.validation import validate
-from fcemu.errors import ConfigError, Problem
+from fcemu.errors import ConfigError, Finding, KeyPath
 from fcemu.model import Account
 
 Data = dict[str, Any]
@@ -46,7 +47,7 @@ def variant(
     try:
         index = _index_of(function, data["functions"], needed=not changes.keys() <= set(ACCOUNT_KEYS))
     except ValueError as error:
-        raise ConfigError([Problem(*where, "", str(error))]) from None
+        raise ConfigError([Finding(str(error), (), *where)]) from None
     data = copy.deepcopy(_changed(data, changes, index))
     for each in _mappings(data["functions"]):
         if isinstance(code := each.get("code", "."), str):
@@ -54,9 +55,10 @@ def variant(
     _add_key(data, jwks)
     # What is wrong with the one function that is meant is told as if its keys stood at the top.
     origins: dict[KeyPath, KeyPath] = {(): ()} if index is None else {(): (), ("functions", index): ()}
-    account, remarks = validate(Translation(data, origins))
+    account, findings = validate(Translation(data, origins))
     if account is None:
-        raise ConfigError([Problem(*where, ".".join(map(str, remark.path)), remark.text) for remark in remarks])
+        file, line = where
+        raise ConfigError([replace(finding, file=file, line=line) for finding in findings])
     return account
 
 

@@ -10,7 +10,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from fcemu.configuration.translation import ACCOUNT_KEYS, KeyPath, Remark, Translation
+from fcemu.configuration.translation import ACCOUNT_KEYS, Translation
+from fcemu.errors import Finding, KeyPath
 from fcemu.model import LOCAL_EFFECT_MISSING, Account
 
 _IGNORED_TOP_LEVEL = ("edition", "name", "access", "vars", "resources", "actions", "flow", "template")
@@ -63,12 +64,12 @@ class _Translator:
         self._top_level()
         resources = document.get("resources")
         if not isinstance(resources, dict):
-            self._problem(("resources",), "expected a mapping of resource names, each with `component` and `props`")
+            self._mistake(("resources",), "expected a mapping of resource names, each with `component` and `props`")
             resources = {}
         for name, resource in resources.items():
             self._resource(name, resource)
-        if not self._functions and not self.result.problems:
-            self._problem(("resources",), "no resource here is a web function of the component `fc3`")
+        if not self._functions and not self.result.mistakes:
+            self._mistake(("resources",), "no resource here is a web function of the component `fc3`")
         self.result.account["functions"] = self._functions
         if self._domains and "customDomains" not in self.result.account:
             self.result.account["customDomains"] = self._domains
@@ -82,32 +83,32 @@ class _Translator:
                 else:
                     self.result.account[key] = value
             elif key == "extend":
-                self._problem((key,), "fcemu does not read the file named here; give it the merged file")
+                self._mistake((key,), "fcemu does not read the file named here; give it the merged file")
             elif key not in _IGNORED_TOP_LEVEL:
                 self._ignore((key,), "not a key of s.yaml that fcemu reads")
 
     def _resource(self, name: str, resource: object) -> None:
         path = ("resources", name)
         if not isinstance(resource, dict):
-            self._problem(path, "expected a mapping with `component` and `props`")
+            self._mistake(path, "expected a mapping with `component` and `props`")
             return
         component = resource.get("component")
         if not isinstance(component, str):
-            self._problem((*path, "component"), "write which component this is: `component: fc3`")
+            self._mistake((*path, "component"), "write which component this is: `component: fc3`")
             return
         # `devsapp/fc3@0.0.30` is the component fc3, too.
         kind = component.rpartition("/")[2].partition("@")[0]
         if kind == "fc":
-            self._problem(
+            self._mistake(
                 (*path, "component"),
                 "`fc` is the component of Function Compute 2.0; use `component: fc3` and its props",
             )
         elif kind not in ("fc3", "fc3-domain"):
             self._ignore(path, f"component `{component}` has no HTTP trigger; only fc3 and fc3-domain are read")
         elif "extend" in resource:
-            self._problem((*path, "extend"), "fcemu does not apply templates; use a YAML merge: `<<: *base`")
+            self._mistake((*path, "extend"), "fcemu does not apply templates; use a YAML merge: `<<: *base`")
         elif not isinstance(props := resource.get("props"), dict):
-            self._problem((*path, "props"), "expected a mapping: the props of the component")
+            self._mistake((*path, "props"), "expected a mapping: the props of the component")
         elif kind == "fc3":
             self._function(props, (*path, "props"), name)
         else:
@@ -124,12 +125,12 @@ class _Translator:
                 self._ignore((*path, key), "has no effect on requests here")
             elif key in LOCAL_EFFECT_MISSING:
                 # An expression that only the cloud can answer must not matter in a key that has no effect here.
-                before = len(self.result.problems)
+                before = len(self.result.mistakes)
                 value = self._expanded(value, (*path, key), resource)
-                if len(self.result.problems) == before:
+                if len(self.result.mistakes) == before:
                     function[key] = value
                 else:
-                    del self.result.problems[before:]
+                    del self.result.mistakes[before:]
                     self._ignore((*path, key), "its expression has no value here, and it has no effect here")
             elif key != "customDomain":
                 function[key] = self._expanded(value, (*path, key), resource)
@@ -150,7 +151,7 @@ class _Translator:
         where = (*path, "customDomain")
         domain = self._expanded(written, where, resource)
         if not isinstance(domain, dict):
-            self._problem(
+            self._mistake(
                 where, "expected a mapping: `{domainName: ws.example.com, protocol: HTTP, route: {path: /*}}`"
             )
             return
@@ -192,7 +193,7 @@ class _Translator:
         self._domains.append(domain)
 
     def _expanded(self, value: Any, path: KeyPath, resource: str = "") -> Any:
-        """The value with its expressions replaced; those without a value stay and become problems at `path`."""
+        """The value with its expressions replaced; those without a value stay, and become mistakes at `path`."""
         if isinstance(value, dict):
             return {key: self._expanded(inner, (*path, key), resource) for key, inner in value.items()}
         if isinstance(value, list):
@@ -202,7 +203,7 @@ class _Translator:
         try:
             value = self._text(value, resource, ())
         except _Unknown as unknown:
-            self._problem(path, str(unknown))
+            self._mistake(path, str(unknown))
             return value
         # The environment knows text only; in environmentVariables text is what is wanted.
         return _settled(value, as_text="environmentVariables" in path)
@@ -261,11 +262,11 @@ class _Translator:
             )
         return _FromEnvironment(value if value is not None else _unquoted(default))
 
-    def _problem(self, path: KeyPath, text: str) -> None:
-        self.result.problems.append(Remark(path, text))
+    def _mistake(self, path: KeyPath, text: str) -> None:
+        self.result.mistakes.append(Finding(text, path))
 
     def _ignore(self, path: KeyPath, text: str) -> None:
-        self.result.ignored.append(Remark(path, text))
+        self.result.ignored.append(Finding(text, path))
 
 
 class _FromEnvironment(str):

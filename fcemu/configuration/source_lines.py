@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fcemu.configuration import serverless_devs
-from fcemu.configuration.translation import KeyPath, Translation
+from fcemu.configuration.translation import Translation
 from fcemu.configuration.yaml_lines import parse
+from fcemu.errors import KeyPath
 
 
 class Places:

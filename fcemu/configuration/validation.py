@@ -12,36 +12,37 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from fcemu.configuration.translation import KeyPath, Remark, Translation
+from fcemu.configuration.translation import Translation
+from fcemu.errors import Finding, KeyPath
 from fcemu.model import AUTH_CONFIGS, Account, Function, Resource
 
 
-def validate(translation: Translation) -> tuple[Account | None, list[Remark]]:
-    """The account, or what is wrong with its data."""
+def validate(translation: Translation) -> tuple[Account | None, list[Finding]]:
+    """The account, or the failures in its data."""
     try:
         return Account.model_validate(translation.account), []
     except ValidationError as error:
-        found = list(_mistakes(error, translation.account))
+        failures = list(_failures(error, translation.account))
     # The rules between several values are checked only where each of them is good: look again without the bad ones.
     rest = translation.account
-    for mistake in reversed(found):  # From the end: removing an item moves those behind it.
-        rest = _without(rest, mistake.path)
+    for failure in reversed(failures):  # From the end: removing an item moves those after it.
+        rest = _without(rest, failure.path)
     try:
         Account.model_validate(rest)
     except ValidationError as error:
-        known = {mistake.path for mistake in found}
-        again = (mistake for mistake in _mistakes(error, rest) if mistake.kind == "value_error")
-        found += [mistake for mistake in again if mistake.path not in known]
-    remarks = []
-    for mistake in found:
-        source = translation.origin(mistake.path)
-        remarks.append(Remark(source, _explain(mistake, source)))
-    return None, remarks
+        known = {failure.path for failure in failures}
+        again = (failure for failure in _failures(error, rest) if failure.kind == "value_error")
+        failures += [failure for failure in again if failure.path not in known]
+    findings = []
+    for failure in failures:
+        source = translation.origin(failure.path)
+        findings.append(Finding(_explain(failure, source), source))
+    return None, findings
 
 
 @dataclass(frozen=True)
-class _Mistake:
-    """One finding of a model: where (in the account's data), what kind, and what is there."""
+class _Failure:
+    """A value that a model does not accept: where (in the account's data), what kind of failure, and what is there."""
 
     path: KeyPath
     kind: str
@@ -52,16 +53,16 @@ class _Mistake:
     """What the mapping around the value is read as."""
 
 
-def _mistakes(error: ValidationError, data: object) -> Iterator[_Mistake]:
-    """The findings of the models, one for each path: a value that fits none of several types is one mistake."""
+def _failures(error: ValidationError, data: object) -> Iterator[_Failure]:
+    """What the models do not accept, one for each path: a value that fits none of several types fails once."""
     seen: set[KeyPath] = set()
     for details in error.errors(include_url=False):
         kind, context, place = details["type"], details.get("ctx", {}), details["loc"]
-        for text, inner in context.get("findings", [(details["msg"].removeprefix("Value error, "), ())]):
-            path = _existing((*place, *inner), data, missing=kind == "missing")
+        for finding in context.get("findings", [Finding(details["msg"].removeprefix("Value error, "))]):
+            path = _existing((*place, *finding.path), data, missing=kind == "missing")
             if path not in seen:
                 seen.add(path)
-                yield _Mistake(path, kind, details["input"], context, text, _model_at(path[:-1], data))
+                yield _Failure(path, kind, details["input"], context, finding.text, _model_at(path[:-1], data))
 
 
 def _existing(place: Iterable[str | int], data: Any, missing: bool) -> KeyPath:
@@ -129,10 +130,10 @@ _FORMS = {
 _SECRETS = {name for kind in Resource.__subclasses__() for name, field in kind.model_fields.items() if not field.repr}
 
 
-def _explain(mistake: _Mistake, source: KeyPath) -> str:
+def _explain(failure: _Failure, source: KeyPath) -> str:
     """What was expected, what is there, and what to write instead."""
     key = next((part for part in reversed(source) if isinstance(part, str)), "")
-    kind, value, context = mistake.kind, mistake.value, mistake.context
+    kind, value, context = failure.kind, failure.value, failure.context
     found = f"found {_kind(value) if key in _SECRETS else shown(value)}"
     if value is None and kind.endswith("_type"):
         return f"nothing is written here; remove the key, or write a value{_for_example(key)}"
@@ -140,11 +141,11 @@ def _explain(mistake: _Mistake, source: KeyPath) -> str:
         case "missing":
             return f"this key is missing; write{_for_example(key) or f' `{key}: …`'}"
         case "extra_forbidden":
-            return _unknown_key(mistake, source)
+            return _unknown_key(failure, source)
         case "int_type" | "int_from_float":
-            return f"expected a whole number{_bounds(mistake)}, {found}{_instead(_number(value, int), value)}"
+            return f"expected a whole number{_bounds(failure)}, {found}{_instead(_number(value, int), value)}"
         case "float_type":
-            return f"expected a number{_bounds(mistake)}, {found}{_instead(_number(value, float), value)}"
+            return f"expected a number{_bounds(failure)}, {found}{_instead(_number(value, float), value)}"
         case "bool_type":
             return f"expected true or false, {found}{_instead(_truth(value), value)}"
         case "string_pattern_mismatch" | "string_type" if key in _FORMS:
@@ -158,11 +159,11 @@ def _explain(mistake: _Mistake, source: KeyPath) -> str:
         case "literal_error":
             return _one_of(str(context.get("expected", "")), value, found)
         case "greater_than" | "greater_than_equal" | "less_than" | "less_than_equal":
-            return f"expected a number{_bounds(mistake)}, {found}"
+            return f"expected a number{_bounds(failure)}, {found}"
         case "multiple_of":
             step = context["multiple_of"]
             nearest = max(step, round(value / step) * step)
-            return f"expected a multiple of {step}{_bounds(mistake)}, {found}; write `{nearest}`"
+            return f"expected a multiple of {step}{_bounds(failure)}, {found}; write `{nearest}`"
         case "string_too_long":
             return f"expected at most {context['max_length']} characters, found {len(value)}"
         case "too_short":
@@ -174,7 +175,7 @@ def _explain(mistake: _Mistake, source: KeyPath) -> str:
             return f"expected a list, {found}{_instead(f'{key}: [{value}]' if scalar else '')}"
         case "dict_type" | "model_type" | "model_attributes_type":
             return f"expected a mapping (`key: value` lines), {found}"
-    return mistake.text
+    return failure.text
 
 
 def _for_example(key: str) -> str:
@@ -235,10 +236,10 @@ def _truth(value: object) -> str:
     return ""
 
 
-def _bounds(mistake: _Mistake) -> str:
+def _bounds(failure: _Failure) -> str:
     """The range of the number that is meant, from the model's own schema: ` from 1 to 86400`."""
-    model = mistake.model
-    schema = model.model_json_schema()["properties"].get(mistake.path[-1], {}) if model else {}
+    model = failure.model
+    schema = model.model_json_schema()["properties"].get(failure.path[-1], {}) if model else {}
     limits = {name: value for part in (schema, *schema.get("anyOf", ())) for name, value in part.items()}
     low, above, high = (limits.get(name) for name in ("minimum", "exclusiveMinimum", "maximum"))
     if low is not None and high is not None:
@@ -260,9 +261,9 @@ def _one_of(expected: str, value: object, found: str) -> str:
     return f"expected {' or '.join(filter(None, (', '.join(allowed[:-1]), allowed[-1])))}, {found}{question}"
 
 
-def _unknown_key(mistake: _Mistake, source: KeyPath) -> str:
+def _unknown_key(failure: _Failure, source: KeyPath) -> str:
     """Which key was meant: one of another level by its exact name, or one of this level by similarity."""
-    key, model = str(mistake.path[-1]), mistake.model
+    key, model = str(failure.path[-1]), failure.model
     models = [model] if model else []
     if len(source) == 1 and model is Function:
         models.append(Account)  # One function's props stand at the top, beside the account's keys.

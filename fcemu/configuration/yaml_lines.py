@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from fcemu.configuration.translation import KeyPath, Remark
+from fcemu.errors import Finding, KeyPath
 
 _MANY_NODES = 100_000
 """More than any configuration has; anchors that contain anchors can make a short file endless."""
@@ -83,8 +83,8 @@ class Reader:
 
     def __init__(self) -> None:
         self.lines: dict[KeyPath, int] = {}
-        self.duplicates: list[Remark] = []
-        self.unreadable: list[Remark] = []
+        self.duplicates: list[Finding] = []
+        self.unreadable: list[Finding] = []
         self._nodes = 0
 
     def read(self, node: yaml.Node, path: KeyPath) -> Any:
@@ -109,7 +109,7 @@ class Reader:
         except (KeyError, ValueError):
             kind = node.tag.rpartition(":")[2]
             text = f"this cannot be read as {kind!r}; write a plain value, or put a text in quotes"
-            self.unreadable.append(Remark(path, text))
+            self.unreadable.append(Finding(text, path))
             return None
 
     def _entries(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, tuple[yaml.Node, yaml.Node]]:
@@ -123,17 +123,17 @@ class Reader:
                         merged = {**self._entries(base, path), **merged}
                     else:
                         self.lines[*path, "<<"] = _line(key_node)
-                        self.unreadable.append(Remark((*path, "<<"), "`<<` takes a mapping, such as `<<: *base`"))
+                        self.unreadable.append(Finding("`<<` takes a mapping, such as `<<: *base`", (*path, "<<")))
                 continue
             if not isinstance(key_node, yaml.ScalarNode):
                 text = f"line {_line(key_node)}: a key is a word, not a list or mapping; put `{{{{…}}}}` in quotes"
-                self.unreadable.append(Remark(path, text))
+                self.unreadable.append(Finding(text, path))
                 continue
             key = key_node.value
             if key in written:
                 first = _line(written[key][0])
                 text = f"this key is written twice, first on line {first}; keep one of them"
-                self.duplicates.append(Remark((*path, key), text))
+                self.duplicates.append(Finding(text, (*path, key)))
             written[key] = key_node, value
         return {**merged, **written}
 

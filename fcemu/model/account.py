@@ -9,7 +9,8 @@ from pydantic import (
     model_validator,
 )
 
-from fcemu.model.base import Finding, Resource, Text, reject
+from fcemu.errors import Finding
+from fcemu.model.base import Resource, Text, as_error
 from fcemu.model.domain import CustomDomain
 from fcemu.model.fault import FaultRule
 from fcemu.model.function import Function
@@ -109,14 +110,14 @@ class Account(Resource):
             key = function.functionName.lower()
             if key in names:
                 text = f"functions {names[key]!r} and {function.functionName!r} would share one local address"
-                wrong.append((text, ("functions", index, "functionName")))
+                wrong.append(Finding(text, ("functions", index, "functionName")))
             names[key] = function.functionName
         known = {function.functionName for function in self.functions}
         domains: set[str] = set()
         for index, domain in enumerate(self.customDomains):
             if domain.domainName in domains:
                 text = f"custom domain {domain.domainName} is described twice; list all its routes in one place"
-                wrong.append((text, ("customDomains", index, "domainName")))
+                wrong.append(Finding(text, ("customDomains", index, "domainName")))
             domains.add(domain.domainName)
             for place, route in enumerate(domain.routeConfig.routes):
                 if route.functionName not in known:
@@ -124,9 +125,11 @@ class Account(Resource):
                         f"custom domain {domain.domainName} routes to function {route.functionName!r}, "
                         f"which is not configured (known: {', '.join(sorted(known))})"
                     )
-                    wrong.append((text, ("customDomains", index, "routeConfig", "routes", place, "functionName")))
+                    wrong.append(
+                        Finding(text, ("customDomains", index, "routeConfig", "routes", place, "functionName"))
+                    )
         if wrong:
-            raise reject(wrong)
+            raise as_error(wrong)
         return self
 
     def function(self, name: str) -> Function | None:

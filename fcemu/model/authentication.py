@@ -16,8 +16,9 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from fcemu.errors import Finding
 from fcemu.model import jwks
-from fcemu.model.base import HEADER_NAME, Finding, Position, Resource, Text, reject, require_unique
+from fcemu.model.base import HEADER_NAME, Position, Resource, Text, as_error, require_unique
 
 _NOT_FOR_CLAIMS = re.compile(
     r"host|content-(length|encoding|type)|transfer-encoding|connection|keep-alive|proxy-connection|te|trailer|upgrade|"
@@ -37,7 +38,7 @@ class JwkSet(Resource):
     @classmethod
     def _can_verify(cls, keys: list[dict[str, Any]]) -> list[dict[str, Any]]:
         if wrong := jwks.findings(keys):
-            raise reject(wrong, "jwk")
+            raise as_error(wrong, "jwk")
         return keys
 
 
@@ -52,9 +53,9 @@ class TokenLookup(Resource):
     def _can_be_read(self) -> TokenLookup:
         if self.readPosition in ("header", "cookie") and not HEADER_NAME.fullmatch(self.parameterName):
             text = f"{self.parameterName!r} cannot be the name of a {self.readPosition}"
-            raise reject([(text, ("parameterName",))])
+            raise as_error([Finding(text, ("parameterName",))])
         if self.prefix and self.readPosition != "header":
-            raise reject([(f"a {self.readPosition} has no prefix; only a header does", ("prefix",))])
+            raise as_error([Finding(f"a {self.readPosition} has no prefix; only a header does", ("prefix",))])
         return self
 
 
@@ -78,7 +79,7 @@ class ClaimPassBy(Resource):
             )
         else:
             return self
-        raise reject([(text, ("mappingParameterName",))])
+        raise as_error([Finding(text, ("mappingParameterName",))])
 
 
 def _lookups(value: object) -> object:
@@ -128,11 +129,11 @@ class JwtAuthConfig(Resource):
         wrong: list[Finding] = []
         for index, path in enumerate(paths):
             if not path.startswith("/"):
-                wrong.append((f"expected a path that starts with `/`; write `/{path}`", (index,)))
+                wrong.append(Finding(f"expected a path that starts with `/`; write `/{path}`", (index,)))
             elif "*" in path[:-1]:
-                wrong.append(("`*` may stand only at the end: /login/*", (index,)))
+                wrong.append(Finding("`*` may stand only at the end: /login/*", (index,)))
         if wrong:
-            raise reject(wrong)
+            raise as_error(wrong)
         return paths
 
     @model_validator(mode="after")
@@ -143,16 +144,16 @@ class JwtAuthConfig(Resource):
                 "`whitelist` and `blacklist` exclude each other; keep `whitelist` (these paths need no token) or "
                 "`blacklist` (only these need one)"
             )
-            wrong.append((text, ("blacklist",)))
+            wrong.append(Finding(text, ("blacklist",)))
         seen: set[tuple[str, str]] = set()
         for index, entry in enumerate(self.claimPassBy):
             place = (entry.mappingParameterPosition, entry.mappingParameterName.lower().replace("_", "-"))
             if entry.claimName and place in seen:
                 text = f"two claims cannot pass by one {place[0]} {entry.mappingParameterName}"
-                wrong.append((text, ("claimPassBy", index)))
+                wrong.append(Finding(text, ("claimPassBy", index)))
             seen.add(place)
         if wrong:
-            raise reject(wrong)
+            raise as_error(wrong)
         return self
 
 

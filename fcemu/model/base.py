@@ -13,6 +13,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from fcemu.errors import Finding
+
 HttpMethod = Literal["GET", "POST", "PUT", "DELETE", "HEAD", "PATCH", "OPTIONS"]
 AuthType = Literal["anonymous", "function", "jwt", "basic", "bearer"]
 
@@ -31,13 +33,9 @@ Text = Annotated[str, BeforeValidator(_number_as_text)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]*$", min_length=1, max_length=128)]
 
 
-Finding = tuple[str, tuple[str | int, ...]]
-"""What is wrong, and the keys that lead from the value being validated to the wrong one."""
-
-
-def reject(findings: list[Finding], kind: Literal["value_error", "jwk"] = "value_error") -> PydanticCustomError:
+def as_error(findings: list[Finding], kind: Literal["value_error", "jwk"] = "value_error") -> PydanticCustomError:
     """One error for all findings of a validator; `configuration` tells them apart again, each with its line."""
-    text = "; ".join(text for text, _ in findings)
+    text = "; ".join(finding.text for finding in findings)
     return PydanticCustomError(kind, "{text}", {"text": text, "findings": findings})
 
 
@@ -63,8 +61,10 @@ def require_unique(items: list[_Item], key: str) -> list[_Item]:
     """
     names = [getattr(item, key) for item in items]
     wrong: list[Finding] = [
-        (f"the {key} {name!r} is used twice", (index, key)) for index, name in enumerate(names) if name in names[:index]
+        Finding(f"the {key} {name!r} is used twice", (index, key))
+        for index, name in enumerate(names)
+        if name in names[:index]
     ]
     if wrong:
-        raise reject(wrong)
+        raise as_error(wrong)
     return items

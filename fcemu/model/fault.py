@@ -9,7 +9,8 @@ from pydantic import (
     model_validator,
 )
 
-from fcemu.model.base import Finding, Resource, Text, reject
+from fcemu.errors import Finding
+from fcemu.model.base import Resource, Text, as_error
 
 # --- faults on demand ---------------------------------------------------------------------------------------------
 
@@ -75,20 +76,24 @@ class FaultRule(Resource):
         if len(done) != 1:
             found = " and ".join(done) or "none"
             text = f"a fault does exactly one of {', '.join(FAULT_ACTIONS)}; this one does {found}"
-            wrong.append((text, ()))
+            wrong.append(Finding(text, ()))
         action = done[0] if done else ""
         if self.jitter is not None and action != "delay":
-            wrong.append(("`jitter` varies a `delay`", ("jitter",)))
+            wrong.append(Finding("`jitter` varies a `delay`", ("jitter",)))
         if action in ("refuse", *_OF_STARTS) and self.after is not None:
-            wrong.append((f"`{action}` happens at once; leave `after` out", ("after",)))
+            wrong.append(Finding(f"`{action}` happens at once; leave `after` out", ("after",)))
         if action in _OF_STARTS and (self.match.path or self.match.header or self.match.kind):
-            wrong.append((f"`{action}` happens to an instance: match `function`, `nth`, `probability`", ("match",)))
+            wrong.append(
+                Finding(f"`{action}` happens to an instance: match `function`, `nth`, `probability`", ("match",))
+            )
         if action in _OF_SOCKETS and self.match.kind == "http":
-            wrong.append((f"`{action}` happens to WebSockets only", ("match", "kind")))
+            wrong.append(Finding(f"`{action}` happens to WebSockets only", ("match", "kind")))
         if self.close is not None and (1004 <= self.close <= 1006 or 1015 <= self.close < 3000):
-            wrong.append((f"{self.close} cannot be sent in a Close frame; for 1006 write `cut: true`", ("close",)))
+            wrong.append(
+                Finding(f"{self.close} cannot be sent in a Close frame; for 1006 write `cut: true`", ("close",))
+            )
         if wrong:
-            raise reject(wrong)
+            raise as_error(wrong)
         return self
 
     @property

@@ -18,7 +18,8 @@ from pydantic import (
     model_validator,
 )
 
-from fcemu.model.base import Finding, Resource, Text, reject
+from fcemu.errors import Finding
+from fcemu.model.base import Resource, Text, as_error
 from fcemu.model.trigger import HttpTrigger
 
 LOCAL_EFFECT_MISSING = (
@@ -135,7 +136,7 @@ class SessionAffinityConfig(Resource):
             if "sessionIdleTimeoutInSeconds" not in self.model_fields_set:
                 return self.model_copy(update={"sessionIdleTimeoutInSeconds": life})
             text = f"a session idles for at most its whole life: write at most sessionTTLInSeconds ({life})"
-            raise reject([(text, ("sessionIdleTimeoutInSeconds",))])
+            raise as_error([Finding(text, ("sessionIdleTimeoutInSeconds",))])
         return self
 
 
@@ -203,14 +204,14 @@ class Function(Resource):
         for name in variables:
             if name.startswith("FC_"):
                 text = f"The environment variable name '{name}' is reserved by Function Compute; use another prefix"
-                wrong.append((text, (name,)))
+                wrong.append(Finding(text, (name,)))
             elif not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
-                wrong.append((f"{name!r} is not a variable name: a letter, then letters, digits and _", (name,)))
+                wrong.append(Finding(f"{name!r} is not a variable name: a letter, then letters, digits and _", (name,)))
         size = sum(len(name) + len(value.encode()) for name, value in variables.items())
         if size > 4096:
-            wrong.append((f"the variables are {size} bytes together; Function Compute allows 4096", ()))
+            wrong.append(Finding(f"the variables are {size} bytes together; Function Compute allows 4096", ()))
         if wrong:
-            raise reject(wrong)
+            raise as_error(wrong)
         return variables
 
     @model_validator(mode="before")
@@ -228,31 +229,31 @@ class Function(Resource):
         wrong: list[Finding] = []
         if kind == "NONE":
             if config is not None:
-                wrong.append(("there are no sessions without `sessionAffinity`", ("sessionAffinityConfig",)))
+                wrong.append(Finding("there are no sessions without `sessionAffinity`", ("sessionAffinityConfig",)))
             if self.instanceIsolationMode == "SESSION_EXCLUSIVE":
                 text = "an instance for each session needs `sessionAffinity`"
-                wrong.append((text, ("instanceIsolationMode",)))
+                wrong.append(Finding(text, ("instanceIsolationMode",)))
         else:
             if self.instanceConcurrency != SESSION_CONCURRENCY:
                 text = f"ConcurrencyLimit is invalid for session function, allowed: {SESSION_CONCURRENCY}"
-                wrong.append((f"{text}; leave `instanceConcurrency` out", ("instanceConcurrency",)))
+                wrong.append(Finding(f"{text}; leave `instanceConcurrency` out", ("instanceConcurrency",)))
             for key in sorted(config.model_fields_set if config else ()):
                 if kind not in _AFFINITY_KEYS.get(key, (kind,)):
                     text = f"`{key}` belongs to {' and '.join(_AFFINITY_KEYS[key])}, not to {kind}"
-                    wrong.append((text, ("sessionAffinityConfig", key)))
+                    wrong.append(Finding(text, ("sessionAffinityConfig", key)))
             if kind == "HEADER_FIELD" and (config is None or config.affinityHeaderFieldName is None):
                 text = "HEADER_FIELD needs `sessionAffinityConfig: {affinityHeaderFieldName: x-my-session}`"
-                wrong.append((text, ("sessionAffinity",)))
+                wrong.append(Finding(text, ("sessionAffinity",)))
         if self.instanceIsolationMode == "SESSION_EXCLUSIVE" and config is not None:
             written = "sessionConcurrencyPerInstance" in config.model_fields_set
             if written and config.sessionConcurrencyPerInstance != 1:
                 text = "with SESSION_EXCLUSIVE an instance has one session: write 1, or leave it out"
-                wrong.append((text, ("sessionAffinityConfig", "sessionConcurrencyPerInstance")))
+                wrong.append(Finding(text, ("sessionAffinityConfig", "sessionConcurrencyPerInstance")))
         if self.instanceIsolationMode == "REQUEST_EXCLUSIVE" and (kind != "NONE" or self.instanceConcurrency != 1):
             text = "an instance for each request goes with `instanceConcurrency: 1` and no session affinity"
-            wrong.append((text, ("instanceIsolationMode",)))
+            wrong.append(Finding(text, ("instanceIsolationMode",)))
         if wrong:
-            raise reject(wrong)
+            raise as_error(wrong)
         return self
 
     @model_validator(mode="after")
@@ -266,10 +267,10 @@ class Function(Resource):
                     f"two HTTP triggers for qualifier {trigger.qualifier} ({other}, {trigger.triggerName}): "
                     "a version or alias can have one"
                 )
-                wrong.append((text, ("triggers", index)))
+                wrong.append(Finding(text, ("triggers", index)))
             seen[trigger.qualifier] = trigger.triggerName
         if wrong:
-            raise reject(wrong)
+            raise as_error(wrong)
         return self
 
     @property

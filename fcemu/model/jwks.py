@@ -9,11 +9,10 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-Finding = tuple[str, tuple[str | int, ...]]
-"""What is wrong, and where below the list of keys."""
+from fcemu.errors import Finding
 
 _RSA: tuple[str, ...] = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
 _HMAC: tuple[str, ...] = ("HS256", "HS384", "HS512")
@@ -58,18 +57,18 @@ def findings(keys: list[dict[str, Any]]) -> list[Finding]:
     for index, jwk in enumerate(keys):
         wrong = list(_of_key(jwk))
         if not wrong and (reason := _unusable(jwk)):
-            wrong = [(reason, ())]
-        found += [(text, (index, *path)) for text, path in wrong]
+            wrong = [Finding(reason)]
+        found += [replace(finding, path=(index, *finding.path)) for finding in wrong]
         kid = jwk.get("kid", "")
         if not isinstance(kid, str):
-            found.append(("`kid` must be a text", (index, "kid")))
+            found.append(Finding("`kid` must be a text", (index, "kid")))
         elif kid in seen and kid:
             text = f"the key at position {seen[kid] + 1} has this `kid`, too; a token could mean either"
-            found.append((text, (index, "kid")))
+            found.append(Finding(text, (index, "kid")))
         elif kid in seen:
             # D/06/04: at most one JWK without kid.
             text = f"the key at position {seen[kid] + 1} has no `kid` either; at most one may lack it: add `kid: …`"
-            found.append((text, (index,)))
+            found.append(Finding(text, (index,)))
         else:
             seen[kid] = index
     return found
@@ -107,34 +106,38 @@ def _algorithms(jwk: dict[str, Any]) -> tuple[str, ...]:
 def _of_key(jwk: dict[str, Any]) -> Iterator[Finding]:
     kind = jwk.get("kty")
     if kind is None:
-        yield "`kty` is missing; write one public key in the form of a JWK, such as `{kty: RSA, n: …, e: AQAB}`", ()
+        yield Finding(
+            "`kty` is missing; write one public key in the form of a JWK, such as `{kty: RSA, n: …, e: AQAB}`", ()
+        )
         return
     if not isinstance(kind, str) or kind not in _MEMBERS:
-        yield f"expected {', '.join(_MEMBERS)} as `kty`, found {_shown(kind)}", ("kty",)
+        yield Finding(f"expected {', '.join(_MEMBERS)} as `kty`, found {_shown(kind)}", ("kty",))
         return
     for name in _MEMBERS[kind]:
         if name not in jwk:
-            yield f"`{name}` is missing, which a JWK with `kty: {kind}` has", ()
+            yield Finding(f"`{name}` is missing, which a JWK with `kty: {kind}` has")
         elif not _is_base64url(jwk[name]):
-            yield f"`{name}` must be base64url without padding: letters, digits, `-` and `_`", (name,)
+            yield Finding(f"`{name}` must be base64url without padding: letters, digits, `-` and `_`", (name,))
     for name in _PRIVATE if kind != "oct" else ():
         if name in jwk:
-            yield f"`{name}` is part of a private key, which can sign tokens; paste the public key only", (name,)
+            yield Finding(
+                f"`{name}` is part of a private key, which can sign tokens; paste the public key only", (name,)
+            )
     possible = _RSA if kind == "RSA" else _HMAC
     if kind in _CURVES:
         curve = jwk.get("crv")
         if not isinstance(curve, str) or curve not in _CURVES[kind]:
             text = f"expected {', '.join(_CURVES[kind])} as `crv` of `kty: {kind}`, found {_shown(curve)}"
-            yield text, ("crv",) if curve is not None else ()
+            yield Finding(text, ("crv",) if curve is not None else ())
             possible = ()
         else:
             possible = _CURVES[kind][curve]
     if (algorithm := jwk.get("alg")) and possible and algorithm not in possible:
-        yield f"expected {', '.join(possible)} as `alg` of this key, found {_shown(algorithm)}", ("alg",)
+        yield Finding(f"expected {', '.join(possible)} as `alg` of this key, found {_shown(algorithm)}", ("alg",))
     if "use" in jwk and jwk["use"] != "sig":
-        yield f"expected `use: sig`, found {_shown(jwk['use'])}: this key is not for signatures", ("use",)
+        yield Finding(f"expected `use: sig`, found {_shown(jwk['use'])}: this key is not for signatures", ("use",))
     if "key_ops" in jwk and not (isinstance(jwk["key_ops"], list) and "verify" in jwk["key_ops"]):
-        yield "`key_ops` must be a list with `verify`: this key is not for verifying", ("key_ops",)
+        yield Finding("`key_ops` must be a list with `verify`: this key is not for verifying", ("key_ops",))
 
 
 def _is_base64url(value: object) -> bool:

@@ -87,4 +87,5 @@ def route_doors(account: Account, function: Function, path: str) -> Iterator[Doo
 
 
 def host_of(domain: CustomDomain) -> str:
+    """A host that the domain serves; a wildcard gets a label."""
     return domain.domainName.replace("*", "fcemu-smoke", 1)

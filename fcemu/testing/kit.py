@@ -27,7 +27,7 @@ from fcemu.configuration import access_keys, load
 from fcemu.configuration.env_file import env_file
 from fcemu.configuration.overrides import variant
 from fcemu.emulator import Emulator
-from fcemu.errors import ConfigError, FcemuError, Problem
+from fcemu.errors import ConfigError, FcemuError, Finding
 from fcemu.faults.rules import Fault
 from fcemu.instances.pool import InstanceState
 from fcemu.journal import InstanceChanged, InvocationEnded, InvocationStarted, Journal, LogLine, Record
@@ -564,7 +564,7 @@ def account_of(
     account = variant(base, changes, function=function, folder=folder.absolute(), where=where, jwks=_jwks)
     missing = [each.code for each in account.functions if not os.path.isdir(each.code)]
     if missing:
-        raise ConfigError([Problem(*where, "code", f"the folder {code} does not exist") for code in missing])
+        raise ConfigError([Finding(f"the folder {code} does not exist", ("code",), *where) for code in missing])
     return account
 
 
@@ -585,7 +585,7 @@ def _rule(keys: Mapping[str, Any]) -> FaultRule:
         return FaultRule.model_validate(dict(keys))
     except ValidationError as error:
         text = "; ".join(details["msg"].removeprefix("Value error, ") for details in error.errors(include_url=False))
-        raise ConfigError([Problem("fc.fault(…)", 1, "", text)]) from None
+        raise ConfigError([Finding(text, file="fc.fault(…)", line=1)]) from None
 
 
 def _run(loop: Future[asyncio.AbstractEventLoop]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fcemu.errors import ConfigError, FCError, Problem, Refusal
+from fcemu.errors import ConfigError, FCError, Finding, Refusal
 
 
 @pytest.mark.parametrize("refusal", Refusal, ids=lambda refusal: refusal.name)
@@ -38,8 +38,18 @@ def test_reason_and_remedy_stay_out_of_the_message() -> None:
     assert "secret" not in str(error)
 
 
-def test_config_error_lists_every_problem() -> None:
+def test_config_error_lists_every_finding() -> None:
     """A configuration error prints each finding with its place."""
-    problems = [Problem("a.yaml", 3, "timeout", "expected a number"), Problem("a.yaml", 1, "", "empty")]
-    assert str(ConfigError(problems)) == "a.yaml:3: timeout: expected a number\na.yaml:1: empty"
+    findings = [
+        Finding("expected a number", ("timeout",), "a.yaml", 3),
+        Finding("empty", file="a.yaml", line=1),
+    ]
+    assert str(ConfigError(findings)) == "a.yaml:3: timeout: expected a number\na.yaml:1: empty"
     assert ConfigError.exit_code == 2
+
+
+def test_key_of_a_finding_reads_like_the_file() -> None:
+    """List positions stand in brackets, and a key that would read ambiguously in quotes."""
+    assert Finding("", ("triggers", 0, "triggerConfig", "methods", 1)).key == "triggers[0].triggerConfig.methods[1]"
+    assert Finding("", ("environmentVariables", "A B")).key == "environmentVariables.'A B'"
+    assert Finding("").key == ""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from fcemu.configuration.advice import Finding, findings
+from fcemu.configuration.advice import advice
+from fcemu.errors import Finding
 from fcemu.model import Account
 
 TRIGGER = {"triggerName": "http", "triggerConfig": {"methods": ["GET"], "authType": "anonymous"}}
@@ -15,7 +16,7 @@ def found(more: dict[str, Any] | None = None, config: dict[str, Any] | None = No
     """The findings about a good function with changed props, a changed trigger, and more in its account."""
     trigger = {**TRIGGER, "triggerConfig": {"methods": ["GET"], "authType": "anonymous", **(config or {})}}
     function = {**GOOD, "triggers": [trigger], **(more or {})}
-    return findings(Account.model_validate({"functions": [function], **account}))
+    return advice(Account.model_validate({"functions": [function], **account}))
 
 
 def domain(**more: Any) -> list[dict[str, Any]]:
@@ -40,7 +41,7 @@ def test_trigger_without_get() -> None:
 def test_unwritten_timeout() -> None:
     """An unwritten timeout is told to cut sockets after 3 seconds; a written 3 is the author's choice."""
     function = {key: value for key, value in GOOD.items() if key != "timeout"}
-    (finding,) = findings(Account.model_validate({"functions": [function]}))
+    (finding,) = advice(Account.model_validate({"functions": [function]}))
     assert finding.subject == "function f"
     assert "3 seconds" in finding.text
     assert "`timeout: 900`" in finding.text

@@ -142,16 +142,16 @@ def load_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
     return load_it
 
 
-def problems(load_text: Load, text: str) -> list[str]:
-    """The problems of a text, each as it is printed."""
+def mistakes(load_text: Load, text: str) -> list[str]:
+    """The mistakes of a text, each as it is printed."""
     with pytest.raises(ConfigError) as error:
         load_text(text)
-    return [str(problem) for problem in error.value.problems]
+    return [str(mistake) for mistake in error.value.findings]
 
 
-def problem(load_text: Load, text: str) -> str:
-    """The only problem of a text."""
-    (only,) = problems(load_text, text)
+def mistake(load_text: Load, text: str) -> str:
+    """The only mistake of a text."""
+    (only,) = mistakes(load_text, text)
     return only
 
 
@@ -221,7 +221,7 @@ def test_s_yaml_lines(load_text: Load) -> None:
     def line(part: str) -> int:
         return text[: text.index(part)].count("\n") + 1
 
-    assert [problem.split(": ", 2)[:2] for problem in problems(load_text, text)] == [
+    assert [mistake.split(": ", 2)[:2] for mistake in mistakes(load_text, text)] == [
         [f"trigger.yaml:{line('region: ${')}", "resources.ws-anonymous.props.region"],
         [f"trigger.yaml:{line('timeout: 900000')}", "resources.ws-anonymous.props.timeout"],
         [f"trigger.yaml:{line('protocol: WS')}", "resources.ws-signed.props.customDomain.protocol"],
@@ -250,7 +250,7 @@ def test_s_yaml_ignores_are_told(load_text: Load) -> None:
 
 def test_old_s_yaml_is_recognised(load_text: Load) -> None:
     """An s.yaml of edition 1 is told apart from a function with odd keys."""
-    assert "edition 1" in problem(load_text, "edition: 1.0.0\nservices:\n  f: {component: fc}\n")
+    assert "edition 1" in mistake(load_text, "edition: 1.0.0\nservices:\n  f: {component: fc}\n")
 
 
 # --- anchors, merges, scalars -------------------------------------------------------------------------------------
@@ -282,30 +282,30 @@ def test_merges(load_text: Load) -> None:
 def test_merged_mistakes_keep_their_line(load_text: Load) -> None:
     """A mistake in an anchor is told on the anchor's line, once, while another on the merging side has its own."""
     text = MERGED.replace("timeout: 60", "timeout: 0").replace("timeout: 70", "timeout: -1")
-    assert [found.split(": ", 2)[:2] for found in problems(load_text, text)] == [
+    assert [found.split(": ", 2)[:2] for found in mistakes(load_text, text)] == [
         ["trigger.yaml:4", "functions[0].timeout"],
         ["trigger.yaml:11", "functions[2].timeout"],
     ]
 
 
 def test_merge_takes_mappings_only(load_text: Load) -> None:
-    """A merge of something else is a problem."""
-    assert problem(load_text, "functionName: f\n<<: 3\n") == (
+    """A merge of something else is a mistake."""
+    assert mistake(load_text, "functionName: f\n<<: 3\n") == (
         "trigger.yaml:2: <<: `<<` takes a mapping, such as `<<: *base`"
     )
 
 
 @pytest.mark.parametrize("text", ["&a [*a]", "a: &a {b: *a}", "a: &a {<<: *a}", "[" * 2000])
 def test_endless_structures_are_refused(load_text: Load, text: str) -> None:
-    """An anchor inside itself, or nesting without end, is a problem."""
-    assert "nested too deeply" in problem(load_text, text)
+    """An anchor inside itself, or nesting without end, is a mistake."""
+    assert "nested too deeply" in mistake(load_text, text)
 
 
 def test_multiplying_anchors_are_refused(load_text: Load) -> None:
-    """Anchors that multiply to millions of values are a problem, and soon."""
+    """Anchors that multiply to millions of values are a mistake, and soon."""
     lines = ["l0: &l0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 10)}]" for n in range(1, 9)]
-    assert "multiply" in problem(load_text, "\n".join(lines))
+    assert "multiply" in mistake(load_text, "\n".join(lines))
 
 
 def test_scalars_are_those_of_serverless_devs(load_text: Load) -> None:
@@ -331,11 +331,11 @@ def test_trigger_config_as_json(load_text: Load) -> None:
 def test_mistakes_in_json_are_told(load_text: Load) -> None:
     """A mistake in a JSON text has the line of the text and the key path within it."""
     text = "functionName: f\ntriggers:\n- triggerName: t\n  triggerConfig: '%s'\n"
-    assert problem(load_text, text % '{"methods": ["get"]}').startswith(
+    assert mistake(load_text, text % '{"methods": ["get"]}').startswith(
         "trigger.yaml:4: triggers[0].triggerConfig.methods[0]: expected GET, POST,"
     )
-    assert "expected a mapping, or its JSON as a text" in problem(load_text, text % '{"methods')
-    assert "it is not an object" in problem(load_text, text % "[]")
+    assert "expected a mapping, or its JSON as a text" in mistake(load_text, text % '{"methods')
+    assert "it is not an object" in mistake(load_text, text % "[]")
 
 
 def test_domain_auth_info_as_json(load_text: Load) -> None:
@@ -400,7 +400,7 @@ def test_mistakes_in_auth_config_have_their_line(
     """A mistake in a trigger's authConfig is told with its line, its key and what to write."""
     text = JWT.replace("n: AQAB", f"n: {'qdTfBoJc9lL5EJte' * 16}")
     assert load_text(text).account.functions[0].triggers[0].triggerConfig.auth is not None
-    found = problems(load_text, text.replace(right, wrong, 1))
+    found = mistakes(load_text, text.replace(right, wrong, 1))
     start = f"trigger.yaml:{line}: triggers[0].triggerConfig.authConfig.{key}: "
     assert any(one.startswith(start) and said in one for one in found), found
 
@@ -446,7 +446,7 @@ def test_mistakes_in_auth_config_have_their_line(
 def test_auth_config_must_fit_its_type(load_text: Load, auth: str, said: str) -> None:
     """An authConfig that is missing or of another form is told once, without a secret in the message."""
     text = f"functionName: f\ntriggers:\n- triggerName: t\n  triggerConfig: {{methods: [GET], {auth}}}\n"
-    found = problems(load_text, text)
+    found = mistakes(load_text, text)
     assert sum(said in one for one in found) == 1, found
     assert len(found) == 1 + ("administrator:" in auth)
     assert all("hush" not in one for one in found)
@@ -456,8 +456,8 @@ def test_domains_auth_info_is_checked_like_a_triggers(load_text: Load) -> None:
     """A custom domain's authInfo must fit its authType, too."""
     domain = "{domainName: a.com, routeConfig: {routes: []}, authConfig: {authType: jwt%s}}"
     text = f"functionName: f\ncustomDomains:\n- {domain}\n"
-    assert "customDomains[0].authConfig: authType jwt needs `authInfo: {jwks" in problem(load_text, text % "")
-    assert problem(load_text, text % ", authInfo: {jwks: {keys: []}}").startswith(
+    assert "customDomains[0].authConfig: authType jwt needs `authInfo: {jwks" in mistake(load_text, text % "")
+    assert mistake(load_text, text % ", authInfo: {jwks: {keys: []}}").startswith(
         "trigger.yaml:3: customDomains[0].authConfig.authInfo.jwks.keys: expected at least one item"
     )
 
@@ -477,7 +477,7 @@ triggers:
     assert [str(note) for note in configuration.ignored] == [
         "trigger.yaml:3: triggers[0]: a trigger of type timer is not served; fcemu emulates HTTP triggers only"
     ]
-    assert problem(load_text, text.replace("GET", "GTE")).startswith(
+    assert mistake(load_text, text.replace("GET", "GTE")).startswith(
         "trigger.yaml:6: triggers[1].triggerConfig.methods[0]: "
     )
 
@@ -499,8 +499,8 @@ def test_code_defaults_to_the_files_folder(load_text: Load, tmp_path: Path) -> N
     ],
 )
 def test_code_must_be_a_folder(load_text: Load, code: str, said: str) -> None:
-    """Code that is not a folder of this machine is a problem."""
-    found = problem(load_text, f"functionName: f\ncode: {code}\n")
+    """Code that is not a folder of this machine is a mistake."""
+    found = mistake(load_text, f"functionName: f\ncode: {code}\n")
     assert found.startswith("trigger.yaml:2: code: ")
     assert said in found
 
@@ -584,21 +584,21 @@ def test_code_must_be_a_folder(load_text: Load, code: str, said: str) -> None:
 )
 def test_a_mistake_is_explained(load_text: Load, line: str, said: str) -> None:
     """A mistake on line 2 is told with what was expected, what is there and what to write."""
-    found = problems(load_text, f"functionName: f\n{line}\n")
+    found = mistakes(load_text, f"functionName: f\n{line}\n")
     assert all(one.startswith("trigger.yaml:2: ") or "functionName: unknown" in one for one in found)
     assert any(said in one for one in found), found
 
 
 def test_secrets_are_not_printed(load_text: Load) -> None:
     """A secret is not in the message about it."""
-    assert "12345" not in problem(
+    assert "12345" not in mistake(
         load_text, "functionName: f\naccessKeys: [{accessKeyId: a, accessKeySecret: 12345}]\n"
     )
 
 
 def test_a_functions_key_beside_the_list(load_text: Load) -> None:
     """A function's key beside `functions:` is told where it belongs."""
-    assert problem(load_text, "functions:\n- {functionName: f}\ntimeout: 5\n") == (
+    assert mistake(load_text, "functions:\n- {functionName: f}\ntimeout: 5\n") == (
         "trigger.yaml:3: timeout: unknown key; did you mean `functions[0].timeout`?"
     )
 
@@ -630,7 +630,7 @@ fcemu: {listen: "8080", strat: lazy}
 
 def test_all_mistakes_at_once(load_text: Load) -> None:
     """Every mistake is told at once, in the order of lines, whichever stage found it."""
-    found = [":".join(one.split(":", 3)[1:3]) for one in problems(load_text, ALL_WRONG)]
+    found = [":".join(one.split(":", 3)[1:3]) for one in mistakes(load_text, ALL_WRONG)]
     assert found == [
         "1: functionName",
         "2: runtime",
@@ -670,13 +670,13 @@ customDomains:
         - path: /b
           functionName: g
 """
-    assert [one.split(": ", 2)[:2] for one in problems(load_text, text)] == [
+    assert [one.split(": ", 2)[:2] for one in mistakes(load_text, text)] == [
         ["trigger.yaml:1", "timeout"],
         ["trigger.yaml:4", "triggers[0].triggerConfig.authType"],
         ["trigger.yaml:5", "triggers[1]"],
     ]
     text = text.replace("  - {triggerName: b, triggerConfig: {methods: [GET]}}\n", "")
-    assert [one.split(": ", 2)[:2] for one in problems(load_text, text)] == [
+    assert [one.split(": ", 2)[:2] for one in mistakes(load_text, text)] == [
         ["trigger.yaml:1", "timeout"],
         ["trigger.yaml:4", "triggers[0].triggerConfig.authType"],
         ["trigger.yaml:11", "customDomains[0].routeConfig.routes[1].functionName"],
@@ -707,14 +707,14 @@ customDomains:
     ],
 )
 def test_broken_texts_are_explained(load_text: Load, text: str, line: int, said: str) -> None:
-    """A text that is no configuration is one problem, on its line, with advice."""
-    found = problem(load_text, text)
+    """A text that is no configuration is one mistake, on its line, with advice."""
+    found = mistake(load_text, text)
     assert found.startswith(f"trigger.yaml:{line}: ")
     assert said in found
 
 
 def test_missing_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A missing file is a problem that names the file as given, and one that is there."""
+    """A missing file is a mistake that names the file as given, and one that is there."""
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match=r"^trigger\.yaml:1: there is no such file; fcemu serve --example"):
         load(Path("trigger.yaml"))
@@ -724,7 +724,7 @@ def test_missing_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_folder(tmp_path: Path) -> None:
-    """A folder is a problem that names the configuration in it."""
+    """A folder is a mistake that names the configuration in it."""
     with pytest.raises(ConfigError, match="this is a folder, not a file; name the YAML file in it"):
         load(tmp_path)
     (tmp_path / "trigger.yaml").write_text("functionName: f\n")
@@ -733,7 +733,7 @@ def test_folder(tmp_path: Path) -> None:
 
 
 def test_other_encodings(tmp_path: Path) -> None:
-    """A file that is not UTF-8 is a problem on the line of the first odd byte; a byte order mark is none."""
+    """A file that is not UTF-8 is a mistake on the line of the first odd byte; a byte order mark is none."""
     path = tmp_path / "trigger.yaml"
     path.write_bytes("functionName: f\ndescription: Grüße\n".encode("latin-1"))
     with pytest.raises(ConfigError, match=r"yaml:2: this line is not UTF-8"):
@@ -743,7 +743,7 @@ def test_other_encodings(tmp_path: Path) -> None:
 
 
 def test_unreadable_path() -> None:
-    """A path that no system takes is a problem, too."""
+    """A path that no system takes is a mistake, too."""
     with pytest.raises(ConfigError, match="the file cannot be read"):
         load(Path("a\0b"))
 

@@ -113,7 +113,7 @@ def test_all_that_is_wrong_is_said_with_the_place() -> None:
         in lines
     )
     assert "test_chat.py:7: tiemout: unknown key; did you mean `timeout`?" in lines
-    assert any(line.startswith("test_chat.py:7: triggers.0.triggerConfig.methods.0: expected") for line in lines)
+    assert any(line.startswith("test_chat.py:7: triggers[0].triggerConfig.methods[0]: expected") for line in lines)
 
 
 @pytest.mark.parametrize("configuration", [{}, {"functions": None}, {"functions": ["chat"]}, {"fcemu": 3}])

@@ -28,15 +28,15 @@ def of_resources(**resources: Any) -> Translation:
 
 
 def texts(translation: Translation) -> list[str]:
-    """The texts of the problems."""
-    return [problem.text for problem in translation.problems]
+    """The texts of the mistakes."""
+    return [finding.text for finding in translation.mistakes]
 
 
 def test_fc3_props_become_a_function() -> None:
     """An fc3 resource's props are a function, whose origin is the resource."""
     translation = of({"timeout": 60})
     assert translation.account["functions"] == [{"functionName": "f", "timeout": 60, "triggers": [TRIGGER]}]
-    assert translation.problems == translation.ignored == []
+    assert translation.mistakes == translation.ignored == []
     assert translation.origin(("functions", 0, "timeout")) == ("resources", "web", "props", "timeout")
     assert Account.model_validate(translation.account).functions[0].timeout == 60
 
@@ -51,9 +51,9 @@ def test_component_versions_are_fc3(component: str) -> None:
 def test_fc_component_is_refused() -> None:
     """The FC 2.0 component is a problem that says to use fc3."""
     translation = of_resources(old={"component": "fc", "props": {}})
-    (problem,) = translation.problems
-    assert problem.path == ("resources", "old", "component")
-    assert "component: fc3" in problem.text
+    (finding,) = translation.mistakes
+    assert finding.path == ("resources", "old", "component")
+    assert "component: fc3" in finding.text
 
 
 def test_other_components_are_ignored() -> None:
@@ -61,8 +61,8 @@ def test_other_components_are_ignored() -> None:
     bucket = {"component": "oss", "props": {}}
     web = {"component": "fc3", "props": {"functionName": "f"}}
     translation = of_resources(bucket=bucket, web=web)
-    assert [remark.path for remark in translation.ignored] == [("resources", "bucket")]
-    assert translation.problems == []
+    assert [finding.path for finding in translation.ignored] == [("resources", "bucket")]
+    assert translation.mistakes == []
 
 
 def test_no_function_is_a_problem() -> None:
@@ -78,7 +78,7 @@ def test_no_function_is_a_problem() -> None:
 )
 def test_wrong_structure_is_a_problem(resources: object) -> None:
     """A structure that is not that of an s.yaml is a problem, not an exception."""
-    assert len(translate({"resources": resources}, {}).problems) == 1
+    assert len(translate({"resources": resources}, {}).mistakes) == 1
 
 
 @pytest.mark.parametrize(
@@ -159,23 +159,23 @@ def test_environment_variables_stay_text() -> None:
 def test_expressions_without_a_value_are_problems(written: str, said: str) -> None:
     """An expression without a value is a problem that names it, where it is written."""
     translation = of({"description": written}, vars={"loop": "${vars.loop}", "mapping": {}})
-    (problem,) = translation.problems
-    assert problem.path == ("resources", "web", "props", "description")
-    assert said in problem.text
+    (finding,) = translation.mistakes
+    assert finding.path == ("resources", "web", "props", "description")
+    assert said in finding.text
 
 
 def test_expressions_in_keys_without_effect_do_not_matter() -> None:
     """A key without effect here is left out if only the cloud knows its value."""
     translation = of({"role": "${resources.role.output.arn}", "logConfig": {"project": "${vars.p}"}}, vars={"p": "x"})
-    assert translation.problems == []
-    assert [remark.path[-1] for remark in translation.ignored] == ["role"]
+    assert translation.mistakes == []
+    assert [finding.path[-1] for finding in translation.ignored] == ["role"]
     assert translation.account["functions"][0]["logConfig"] == {"project": "x"}
 
 
 def test_props_of_the_tool_are_ignored() -> None:
     """A prop that only the tool knows is left out, an unknown one is left for the model to refuse."""
     translation = of({"tracingConfig": {}, "timeuot": 3})
-    assert [remark.path[-1] for remark in translation.ignored] == ["tracingConfig"]
+    assert [finding.path[-1] for finding in translation.ignored] == ["tracingConfig"]
     assert "timeuot" in translation.account["functions"][0]
 
 
@@ -192,7 +192,7 @@ def test_event_functions_are_ignored(triggers: object) -> None:
     web = {"component": "fc3", "props": {"functionName": "f", "runtime": "custom.debian12"}}
     translation = of_resources(event=event, web=web)
     assert [function["functionName"] for function in translation.account["functions"]] == ["f"]
-    assert [remark.path for remark in translation.ignored] == [("resources", "event", "props", "runtime")]
+    assert [finding.path for finding in translation.ignored] == [("resources", "event", "props", "runtime")]
 
 
 def test_custom_domain_prop_becomes_a_domain() -> None:
@@ -217,7 +217,7 @@ def test_automatic_domain_is_skipped() -> None:
     """A domain name that the cloud would invent is left out."""
     translation = of({"customDomain": {"domainName": "auto", "protocol": "HTTP", "route": {"path": "/*"}}})
     assert "customDomains" not in translation.account
-    assert [remark.path[-1] for remark in translation.ignored] == ["domainName"]
+    assert [finding.path[-1] for finding in translation.ignored] == ["domainName"]
 
 
 def test_functions_share_a_domain() -> None:
@@ -263,14 +263,14 @@ def test_account_keys_stand_beside_resources() -> None:
 
 def test_unknown_top_level_keys_are_ignored() -> None:
     """A top-level key that is nobody's is left out, and said so."""
-    assert [remark.path for remark in of({}, fcmeu={}).ignored] == [("fcmeu",)]
+    assert [finding.path for finding in of({}, fcmeu={}).ignored] == [("fcmeu",)]
 
 
 def test_extends_are_problems() -> None:
     """Files and templates to extend are not read, which is a problem rather than a surprise."""
-    assert [problem.path for problem in of({}, extend="base.yaml").problems] == [("extend",)]
+    assert [finding.path for finding in of({}, extend="base.yaml").mistakes] == [("extend",)]
     resource = {"component": "fc3", "extend": {"name": "base"}, "props": {}}
-    assert [problem.path for problem in of_resources(web=resource).problems] == [("resources", "web", "extend")]
+    assert [finding.path for finding in of_resources(web=resource).mistakes] == [("resources", "web", "extend")]
 
 
 def test_document_is_left_alone() -> None:

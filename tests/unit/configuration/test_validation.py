@@ -12,15 +12,15 @@ from fcemu.configuration.validation import shown, validate
 
 def texts(**props: Any) -> list[str]:
     """What is said of a function with these properties."""
-    _, remarks = validate(Translation({"functions": [{"functionName": "fn", **props}]}, {(): ()}))
-    return [remark.text for remark in remarks]
+    _, findings = validate(Translation({"functions": [{"functionName": "fn", **props}]}, {(): ()}))
+    return [finding.text for finding in findings]
 
 
 def test_valid_data_becomes_the_account() -> None:
     """Data without a mistake is the account."""
-    account, remarks = validate(Translation({"functions": [{"functionName": "fn"}]}, {(): ()}))
+    account, findings = validate(Translation({"functions": [{"functionName": "fn"}]}, {(): ()}))
     assert account is not None
-    assert (account.functions[0].functionName, remarks) == ("fn", [])
+    assert (account.functions[0].functionName, findings) == ("fn", [])
 
 
 @pytest.mark.parametrize(
@@ -67,9 +67,9 @@ def test_mistake_in_an_auth_config_is_told_like_any_other() -> None:
 def test_secret_is_not_shown() -> None:
     """A secret of the wrong type is named by its kind, not by its value."""
     data = {"functions": [{"functionName": "fn"}], "accessKeys": [{"accessKeyId": "a", "accessKeySecret": 123456789}]}
-    _, remarks = validate(Translation(data, {(): ()}))
-    assert remarks
-    assert all("123456789" not in remark.text for remark in remarks)
+    _, findings = validate(Translation(data, {(): ()}))
+    assert findings
+    assert all("123456789" not in finding.text for finding in findings)
 
 
 @pytest.mark.parametrize(

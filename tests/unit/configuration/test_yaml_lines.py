@@ -35,10 +35,10 @@ def test_plain_scalars_are_those_of_yaml_1_2(text: str, value: Any) -> None:
     assert parse(f"a: {text}")[1] == {"a": value}
 
 
-def test_key_written_twice_is_a_remark() -> None:
+def test_key_written_twice_is_a_finding() -> None:
     """A duplicate key is reported with the line of the first."""
-    (remark,) = parse("a: 1\na: 2\n")[0].duplicates
-    assert "first on line 1" in remark.text
+    (finding,) = parse("a: 1\na: 2\n")[0].duplicates
+    assert "first on line 1" in finding.text
 
 
 @pytest.mark.parametrize("text", ["a: [1", "a:\n\t- b", "a: b: c", "a: *nowhere", "a: 1\n---\nb: 2"])

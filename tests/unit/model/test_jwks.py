@@ -20,7 +20,7 @@ OCT: dict[str, Any] = {"kty": "oct", "k": "c2VjcmV0"}
 def one(jwk: dict[str, Any]) -> tuple[str, tuple[str | int, ...]]:
     """The only finding about a key."""
     (finding,) = jwks.findings([jwk])
-    return finding
+    return finding.text, finding.path
 
 
 @pytest.mark.parametrize(
@@ -94,14 +94,15 @@ def test_pem_as_a_shared_secret_is_a_finding() -> None:
 
 def test_secret_is_not_in_a_finding() -> None:
     """What is said about a shared secret does not contain it."""
-    assert all("hush" not in text for text, _ in jwks.findings([{"kty": "oct", "k": "hush hush"}, {"k": "hush"}]))
+    findings = jwks.findings([{"kty": "oct", "k": "hush hush"}, {"k": "hush"}])
+    assert all("hush" not in finding.text for finding in findings)
 
 
 def test_one_key_may_lack_a_kid() -> None:
     """Of several keys at most one has no kid, or an empty one, and no two have the same."""
     assert jwks.findings([OCT, {**OCT, "kid": "a"}, {**OCT, "kid": "b"}]) == []
-    assert [path for _, path in jwks.findings([OCT, {**OCT, "kid": ""}])] == [(1,)]
-    assert [path for _, path in jwks.findings([{**OCT, "kid": "a"}, OCT, {**OCT, "kid": "a"}])] == [(2, "kid")]
+    assert [finding.path for finding in jwks.findings([OCT, {**OCT, "kid": ""}])] == [(1,)]
+    assert [finding.path for finding in jwks.findings([{**OCT, "kid": "a"}, OCT, {**OCT, "kid": "a"}])] == [(2, "kid")]
 
 
 @pytest.mark.parametrize("text", ["A", "AB=", "A+", "A/", "A B", "AB\n", "é", "QQ==", "QR"])
