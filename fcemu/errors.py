@@ -84,7 +84,7 @@ class Refusal(Enum):
         "Check your access key and signing method",
     )
     INVALID_ACCESS_KEY_ID = Row(403, "InvalidAccessKeyID", "invalid access key ID '{access_key_id}'")
-    # JWT: D/06/04 (texts); the first row as observed, code and status of the second INF (fc-semantics 2.3).
+    # JWT: D/06/04 (texts); the first row as observed, code and status of the second INF (semantics 2.3).
     JWT_TOKEN_IS_MISSING = Row(403, "JWTTokenIsMissing", "the jwt token is missing")
     JWT_TOKEN_INVALID = Row(403, "JWTTokenInvalid", "invalid or expired jwt")
     # Bearer: D/06/02 (texts), OBS (status); the code is INF.
@@ -95,16 +95,16 @@ class Refusal(Enum):
     BASIC_OTHER_SCHEME = Row(401, "AccessDenied", "Authorization header must start with Basic")
     BASIC_NOT_BASE64 = Row(401, "AccessDenied", "basic authorization {value} is not base64 encoded string")
     BASIC_INVALID = Row(401, "AccessDenied", "access denied due to invalid user name or password")
-    # 403: D/04/028 = PAGE; the live text of the internet URL from an observation (fc-semantics 2.3).
+    # 403: D/04/028 = PAGE; the live text of the internet URL from an observation (semantics 2.3).
     INTERNET_URL_DISABLED = Row(403, "AccessDenied", "access denied due to function internet URL is disabled")
     METHOD_NOT_ALLOWED = Row(403, "AccessDenied", "the http method '{method}' is not allowed")
     AUTHENTICATION_UNAVAILABLE = Row(403, "AccessDenied", "access denied")
-    # 404: the code table (fc-semantics 2.3).
+    # 404: the code table (semantics 2.3).
     FUNCTION_NOT_FOUND = Row(404, "FunctionNotFound", "function '{function}' does not exist")
     TRIGGER_NOT_FOUND = Row(404, "TriggerNotFound", "trigger 'http' does not exist in function '{function}'")
     DOMAIN_NAME_NOT_FOUND = Row(404, "DomainNameNotFound", "domain name '{domain}' does not exist")
     DOMAIN_ROUTE_NOT_FOUND = Row(404, "DomainRouteNotFound", "no route found in domain '{domain}' for path '{path}'")
-    # 412: D/04/038, D/04/076, observed bodies (fc-semantics 2.3).
+    # 412: D/04/038, D/04/076, observed bodies (semantics 2.3).
     CA_EXITED = Row(
         412,
         "CAExited",

@@ -70,7 +70,7 @@ class ClaimPassBy(Resource):
     def _can_be_set(self) -> ClaimPassBy:
         name, position = self.mappingParameterName, self.mappingParameterPosition
         if not self.claimName:
-            return self  # fc3 writes `query::` for nothing (fc-semantics 4.1).
+            return self  # fc3 writes `query::` for nothing (semantics 4.1).
         if not name or (position in ("header", "cookie") and not HEADER_NAME.fullmatch(name)):
             text = f"{name!r} cannot be the name of a {position} for claim {self.claimName!r}"
         elif position == "header" and _NOT_FOR_CLAIMS.fullmatch(name.lower().replace("_", "-")):
@@ -119,7 +119,7 @@ class JwtAuthConfig(Resource):
         TokenLookup(readPosition="header", parameterName="Authorization", prefix="Bearer ")
     ]
     claimPassBy: Annotated[list[ClaimPassBy], BeforeValidator(_claims)] = []
-    # fc3's schema writes whitelist, its own samples whiteList (fc-semantics 4.1).
+    # fc3's schema writes whitelist, its own samples whiteList (semantics 4.1).
     whitelist: Annotated[list[str], Field(validation_alias=AliasChoices("whitelist", "whiteList"))] = []
     blacklist: Annotated[list[str], Field(validation_alias=AliasChoices("blacklist", "blackList"))] = []
 
@@ -184,7 +184,7 @@ class OpaqueTokenConfig(Resource):
 
 
 class BearerAuthConfig(Resource):
-    """`authConfig` of `authType: bearer`, as a live deployment wrote it (fc-semantics 4.2, OBS)."""
+    """`authConfig` of `authType: bearer`, as a live deployment wrote it (semantics 4.2, OBS)."""
 
     BearerFormat: Literal["opaque"]
     opaqueTokenConfig: OpaqueTokenConfig

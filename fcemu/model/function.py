@@ -1,7 +1,7 @@
 """What can be configured? The cloud's resources, in the cloud's own words.
 
 Field names, ranges and defaults are those of the API (version 2023-03-30) and of Serverless Devs' fc3 component
-(fc-semantics 1.2, 5, 6, 7, 10). All models are frozen. Keys with no effect on a laptop are accepted, so that an
+(semantics 1.2, 5, 6, 7, 10). All models are frozen. Keys with no effect on a laptop are accepted, so that an
 existing configuration loads unchanged; `LOCAL_EFFECT_MISSING` names them and `fcemu check` mentions those in use.
 """
 
@@ -97,7 +97,7 @@ class ProvisionConfig(Resource):
 SessionAffinity = Literal["NONE", "HEADER_FIELD", "GENERATED_COOKIE", "MCP_SSE", "MCP_STREAMABLE"]
 
 SESSION_CONCURRENCY = 200
-"""What `instanceConcurrency` is, and has to be, with session affinity (fc-semantics 7.1, OBS)."""
+"""What `instanceConcurrency` is, and has to be, with session affinity (semantics 7.1, OBS)."""
 
 _AFFINITY_KEYS = {
     "affinityHeaderFieldName": ("HEADER_FIELD",),
@@ -199,7 +199,7 @@ class Function(Resource):
     @field_validator("environmentVariables")
     @classmethod
     def _names_not_reserved(cls, variables: dict[str, str]) -> dict[str, str]:
-        """Observed refusal of the API: fc-semantics 2.3; 4 KB in total: D/04/047."""
+        """Observed refusal of the API: semantics 2.3; 4 KB in total: D/04/047."""
         wrong: list[Finding] = []
         for name in variables:
             if name.startswith("FC_"):
@@ -217,14 +217,14 @@ class Function(Resource):
     @model_validator(mode="before")
     @classmethod
     def _sessions_share_instances(cls, data: Any) -> Any:
-        """With session affinity `instanceConcurrency` is 200 unless it is written (fc-semantics 7.1)."""
+        """With session affinity `instanceConcurrency` is 200 unless it is written (semantics 7.1)."""
         if isinstance(data, dict) and data.get("sessionAffinity") not in (None, "NONE"):
             return {"instanceConcurrency": SESSION_CONCURRENCY, **data}
         return data
 
     @model_validator(mode="after")
     def _sessions_agree(self) -> Function:
-        """What belongs together of affinity, isolation and concurrency (fc-semantics 7.1)."""
+        """What belongs together of affinity, isolation and concurrency (semantics 7.1)."""
         kind, config = self.sessionAffinity, self.sessionAffinityConfig
         wrong: list[Finding] = []
         if kind == "NONE":

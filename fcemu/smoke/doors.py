@@ -65,7 +65,7 @@ def trigger_doors(function: Function, path: str, internet: bool = False) -> list
         if trigger is default:
             host, place = f"{name.lower()}{'-vpc' * internal}.localhost", path
         else:
-            # Another version than the address means is named in the path, the FC 2.0 form (fc-semantics 1.1).
+            # Another version than the address means is named in the path, the FC 2.0 form (semantics 1.1).
             host = f"fcemu-smoke.{function.region}{'-internal' * internal}.fc.aliyuncs.com"
             place = f"/2016-08-15/proxy/smoke.{trigger.qualifier}/{name}{path}"
         methods = tuple(config.methods)
