@@ -53,3 +53,12 @@ def test_key_of_a_finding_reads_like_the_file() -> None:
     assert Finding("", ("triggers", 0, "triggerConfig", "methods", 1)).key == "triggers[0].triggerConfig.methods[1]"
     assert Finding("", ("environmentVariables", "A B")).key == "environmentVariables.'A B'"
     assert Finding("").key == ""
+
+
+def test_refusal_can_be_given_again() -> None:
+    """An answer is repeated for another request with its own reason, and the same message and remedy."""
+    error = FCError(Refusal.METHOD_NOT_ALLOWED, method="PUT", reason="one", remedy="add PUT")
+    again = error.again("two")
+    assert (again.status, again.message, again.remedy, again.reason) == (
+        error.status, error.message, "add PUT", "two",
+    )  # fmt: skip

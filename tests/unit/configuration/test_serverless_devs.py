@@ -284,3 +284,61 @@ def test_document_is_left_alone() -> None:
     before = repr(document)
     translate(document, {})
     assert repr(document) == before
+
+
+def test_domain_of_a_function_must_be_a_mapping() -> None:
+    """A `customDomain` of another form is a mistake at its place."""
+    (finding,) = of({"customDomain": "ws.example.com"}).mistakes
+    assert finding.path == ("resources", "web", "props", "customDomain")
+
+
+def test_domain_without_a_route_keeps_its_place() -> None:
+    """A `customDomain` without a route is passed on, and its origin is where it is written."""
+    translation = of({"customDomain": {"domainName": "ws.example.com"}})
+    assert translation.account["customDomains"] == [{"domainName": "ws.example.com"}]
+    assert translation.origin(("customDomains", 0)) == ("resources", "web", "props", "customDomain")
+
+
+def test_route_of_another_form_is_left_to_the_models() -> None:
+    """A route that is no mapping is passed on as it is."""
+    (domain,) = of({"customDomain": {"domainName": "a.test", "route": "/x"}}).account["customDomains"]
+    assert domain["routeConfig"] == {"routes": ["/x"]}
+
+
+def test_automatic_domain_of_a_resource_is_ignored() -> None:
+    """An fc3-domain whose name the cloud would invent is left out."""
+    translation = of_resources(
+        web={"component": "fc3", "props": {"functionName": "f", "triggers": [TRIGGER]}},
+        domain={"component": "fc3-domain", "props": {"domainName": "auto", "routeConfig": {"routes": []}}},
+    )
+    assert "customDomains" not in translation.account
+    assert [finding.path for finding in translation.ignored] == [("resources", "domain", "props", "domainName")]
+
+
+def test_domain_of_another_form_is_no_other_functions_domain() -> None:
+    """Routes are joined only where both descriptions of a domain have a list of them."""
+    web = {
+        "functionName": "f",
+        "triggers": [TRIGGER],
+        "customDomain": {"domainName": "a.test", "route": {"path": "/*"}},
+    }
+    props = {"domainName": "a.test", "routeConfig": {}}
+    translation = of_resources(
+        domain={"component": "fc3-domain", "props": props}, web={"component": "fc3", "props": web}
+    )
+    assert len(translation.account["customDomains"]) == 2
+
+
+@pytest.mark.parametrize("props", [{"triggers": "none"}, {"customDomain": {"domainName": "a.test"}}])
+def test_function_that_may_be_reached_is_kept(props: dict[str, Any]) -> None:
+    """A function of a built-in runtime is kept where a domain, or something unreadable, may lead to it."""
+    translation = of_resources(
+        web={"component": "fc3", "props": {"functionName": "f", "runtime": "python3.10", **props}}
+    )
+    assert len(translation.account["functions"]) == 1
+
+
+def test_lists_from_the_environment_are_read_inside_too() -> None:
+    """A number that an expression gives inside a list is a number."""
+    translation = of({"layers": ["${env('N')}", "x"]}, {"N": "3"})
+    assert translation.account["functions"][0]["layers"] == [3, "x"]

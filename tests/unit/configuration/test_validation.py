@@ -79,3 +79,83 @@ def test_secret_is_not_shown() -> None:
 def test_values_are_shown_on_one_line(value: object, text: str) -> None:
     """A value in a message is short."""
     assert shown(value) == text
+
+
+def said(data: dict[str, Any]) -> list[str]:
+    """The findings about an account's data, each with its key."""
+    _, findings = validate(Translation(data, {(): ()}))
+    return [f"{finding.key}: {finding.text}" for finding in findings]
+
+
+@pytest.mark.parametrize(
+    ("props", "parts"),
+    [
+        ({"cpu": "0.5"}, ["expected a number", "write `0.5` without quotes"]),
+        ({"cpu": "inf"}, ["expected a number", "found the text 'inf'"]),
+        ({"timeout": 60.0}, ["expected a whole number", "write `60`"]),
+        ({"timeout": 60.5}, ["expected a whole number", "found 60.5"]),
+        ({"timeout": [1]}, ["expected a whole number", "found a list"]),
+        ({"internetAccess": "off"}, ["expected true or false", "write `false`"]),
+        ({"internetAccess": "perhaps"}, ["expected true or false", "found the text 'perhaps'"]),
+        ({"functionName": "1x"}, ["expected a name of letters", "found the text '1x'"]),
+        ({"functionName": "x" * 129}, ["expected at most", "characters, found 129"]),
+        ({"description": {}}, ["expected a text", "found a mapping"]),
+        ({"customRuntimeConfig": []}, ["expected a mapping", "found a list"]),
+        ({"environmentVariables": 3}, ["expected a mapping", "found 3"]),
+        (
+            {"customRuntimeConfig": {"command": "node index.js"}},
+            ["expected a list", "write `command: [node index.js]`"],
+        ),
+        ({"diskSize": "512"}, ["expected 512 or 10240", "write `512` without quotes"]),
+        ({"unheardOfKey": 1}, ["unknown key; remove it"]),
+        ({"instanceLifecycleConfig": {"zzz": 1}}, ["unknown key; the keys here are"]),
+        ({"customRuntimeConfig": {"healthCheckConfig": {"httpGetUrl": "healthz"}}}, ["write `/healthz`"]),
+    ],
+)
+def test_each_kind_of_mistake_is_explained(props: dict[str, Any], parts: list[str]) -> None:
+    """Every kind of mistake that the models find has its own words."""
+    text = "; ".join(texts(**props))
+    assert [part for part in parts if part not in text] == []
+
+
+def test_list_of_too_many_or_no_items_is_explained() -> None:
+    """A list that must not be empty, and one that is too long, say so."""
+    tokens = [{"enable": True, "tokenName": f"t{n}", "tokenData": "x" * 31 + f"{n:02}"} for n in range(21)]
+    auth = {"BearerFormat": "opaque", "opaqueTokenConfig": {"tokens": tokens}}
+    config = {"methods": [], "authType": "bearer", "authConfig": auth}
+    text = "; ".join(texts(triggers=[{"triggerName": "t", "triggerConfig": config}]))
+    assert "expected at least one item; write `methods: [GET, POST]`" in text
+    assert "expected at most 20 items, found 21" in text
+
+
+def test_key_of_the_account_is_found_at_the_top_of_one_function() -> None:
+    """Beside one function's props a key that resembles one of the account's is explained by that."""
+    _, (finding,) = validate(
+        Translation({"functions": [{"functionName": "fn", "customDomain": []}]}, {(): (), ("functions", 0): ()})
+    )
+    assert "did you mean `customDomains`?" in finding.text
+
+
+def test_long_text_is_shortened() -> None:
+    """A long value is shown by its beginning."""
+    assert shown("x" * 100) == f"the text {'x' * 57 + '...'!r}"
+
+
+def test_secret_of_another_kind_is_named_by_its_kind() -> None:
+    """Every kind of value has a name that does not show it."""
+    kinds = {"true or false": True, "a list": [], "a mapping": {}, "a number": 5}
+    for kind, value in kinds.items():
+        account = {
+            "functions": [{"functionName": "fn"}],
+            "accessKeys": [{"accessKeyId": "a", "accessKeySecret": value}],
+        }
+        assert any(f"found {kind}" in text for text in said(account)), kind
+
+
+def test_rules_between_values_are_checked_without_the_bad_ones() -> None:
+    """A clash between good values is found beside a mistake elsewhere, inside lists of plain values, too."""
+    trigger = {"triggerName": "t", "triggerConfig": {"methods": ["GET", "FETCH"], "authType": "anonymous"}}
+    twice = {"functions": [{"functionName": "a", "timeout": 0, "triggers": [trigger]}, {"functionName": "A"}]}
+    found = said(twice)
+    assert len(found) == 3
+    assert any(text.startswith("functions[1].functionName: ") for text in found)

@@ -55,3 +55,55 @@ def test_anchors_that_multiply_are_refused() -> None:
     lines = ["a0: &a0 [x]"] + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 9)]
     with pytest.raises(Unusable, match="multiply"):
         parse("\n".join(lines))
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "said"),
+    [
+        ("a: 1\nb: \x01", 2, "a character that YAML does not allow (#x0001)"),
+        ("a: " + "[" * 3000, 1, "nested too deeply"),
+        ("a: &x\n  b: *x", 1, "nested too deeply"),
+    ],
+    ids=["control character", "deep", "circle"],
+)
+def test_what_cannot_be_read_at_all_is_unusable(text: str, line: int, said: str) -> None:
+    """A file that no reader can take is refused with the line where that is known."""
+    with pytest.raises(Unusable) as caught:
+        parse(text)
+    assert caught.value.line == line
+    assert said in caught.value.text
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("a: !!int x", ("a",)),
+        ("a: !custom x", ("a",)),
+        ("a: " + "9" * 5000, ("a",)),
+        ("a: !!bool maybe", ("a",)),
+        ('a: "\\ud800"', ("a",)),
+        ("a:\n  <<: 3", ("a", "<<")),
+        ("a:\n  ? [b]\n  : c", ("a",)),
+    ],
+)
+def test_value_that_cannot_be_read_is_a_finding(text: str, path: tuple[str, ...]) -> None:
+    """A tag that does not fit, half a character, a merge of no mapping, and a key that is no word are findings."""
+    (finding,) = parse(text)[0].unreadable
+    assert finding.path == path
+
+
+def test_merge_takes_several_bases() -> None:
+    """An earlier base of a list of merges wins over a later one."""
+    text = "x: &x {a: 1}\ny: &y {a: 2, b: 3}\nz:\n  <<: [*x, *y]\n"
+    assert parse(text)[1]["z"] == {"a": 1, "b": 3}
+
+
+@pytest.mark.parametrize(("text", "value"), [(".inf", float("inf")), ("-.Inf", float("-inf")), ("<<", "<<")])
+def test_odd_scalars_are_read(text: str, value: Any) -> None:
+    """Infinity is a number, and `<<` is a text where nothing can be merged."""
+    assert parse(f"a: [{text}]")[1] == {"a": [value]}
+
+
+def test_empty_file_is_nothing() -> None:
+    """A file without a value gives None."""
+    assert parse("# only a comment\n")[1] is None

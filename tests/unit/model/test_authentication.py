@@ -15,6 +15,7 @@ from fcemu.model import (
     HttpTriggerConfig,
     JwtAuthConfig,
 )
+from fcemu.model.authentication import BasicUser, JwkSet, OpaqueToken
 
 OCT = {"kty": "oct", "k": "aHVzaC1odXNo"}
 JWT = {"jwks": {"keys": [OCT]}}
@@ -131,3 +132,30 @@ def test_lists_exclude_each_other_in_both_spellings() -> None:
 def test_other_members_of_a_key_set_are_ignored() -> None:
     """Members of a JWKS that RFC 7517 does not know are no mistake."""
     assert JwtAuthConfig.model_validate({"jwks": {"keys": [{**OCT, "x-more": 1}], "issuer": "me"}}).jwks.keys
+
+
+TOKEN = {"enable": True, "tokenName": "t", "tokenData": "x" * 32}
+
+
+@pytest.mark.parametrize("data", ["x" * 31, "x" * 129, "x" * 31 + " ", "x" * 31 + "ä"])
+def test_opaque_token_has_the_documented_characters(data: str) -> None:
+    """An opaque token has 32 to 128 characters of a short list."""
+    with pytest.raises(ValidationError, match="32 to 128 characters"):
+        OpaqueToken.model_validate({**TOKEN, "tokenData": data})
+
+
+@pytest.mark.parametrize(
+    "password", ["Short-1", "no-capital-1!!", "NO-SMALL-1234!", "No-Digits-here!", "NoSpecial1234"]
+)
+def test_weak_password_is_refused(password: str) -> None:
+    """A password of Basic authentication has all four kinds of characters, and at least 12 of them."""
+    with pytest.raises(ValidationError, match="expected 12 to 128 characters"):
+        BasicUser.model_validate({"userName": "somebody-here", "password": password})
+
+
+def test_unusable_keys_are_found_with_the_configuration() -> None:
+    """A JWK Set with a key that cannot verify is refused, and its finding says which one."""
+    with pytest.raises(ValidationError) as error:
+        JwkSet.model_validate({"keys": [{"kty": "oct", "k": "x"}, {"kty": "DSA"}]})
+    (details,) = error.value.errors()
+    assert (1, "kty") in [finding.path for finding in details["ctx"]["findings"]]

@@ -6,7 +6,9 @@ import pytest
 from pydantic import ValidationError
 
 from fcemu.model import (
+    BasicAuthConfig,
     CustomDomain,
+    DomainAuthConfig,
     PathConfig,
 )
 from tests.unit.model.builders import domain
@@ -28,3 +30,11 @@ def test_other_patterns_are_refused(path: str) -> None:
 def test_domain_names_are_lower_case() -> None:
     """A domain name is stored in lower case, as host names are compared."""
     assert CustomDomain.model_validate(domain("WS.Example.COM", "f")).domainName == "ws.example.com"
+
+
+def test_authentication_is_typed() -> None:
+    """`auth` is the model of `authType`, and None for a type that has no configuration."""
+    users = {"users": [{"userName": "somebody-here", "password": "Password-1234!"}]}
+    config = DomainAuthConfig.model_validate({"authType": "basic", "authInfo": users})
+    assert isinstance(config.auth, BasicAuthConfig)
+    assert DomainAuthConfig.model_validate({"authType": "anonymous"}).auth is None

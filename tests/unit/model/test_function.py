@@ -214,3 +214,20 @@ def test_minimum_is_said_in_two_ways() -> None:
     assert Function.model_validate({"functionName": "f", **props}).minimum == 2
     assert Function.model_validate({"functionName": "f", "provisionConfig": {"defaultTarget": 3}}).minimum == 3
     assert Function(functionName="f").minimum == 0
+
+
+def test_function_without_affinity_has_no_sessions() -> None:
+    """`affinity` is None without `sessionAffinity`, and has the defaults where nothing else is written."""
+    assert function().affinity is None
+    found = function(sessionAffinity="GENERATED_COOKIE").affinity
+    assert found is not None
+    assert found.sessionConcurrencyPerInstance > 1
+
+
+def test_exclusive_session_may_write_its_one_session() -> None:
+    """With SESSION_EXCLUSIVE `sessionConcurrencyPerInstance: 1` says what holds anyway."""
+    config = {"sessionConcurrencyPerInstance": 1}
+    props = {"sessionAffinity": "GENERATED_COOKIE", "instanceIsolationMode": "SESSION_EXCLUSIVE"}
+    found = function(**props, sessionAffinityConfig=config).affinity
+    assert found is not None
+    assert found.sessionConcurrencyPerInstance == 1

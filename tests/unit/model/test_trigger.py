@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from fcemu.model import (
-    HttpTrigger,
-)
+from fcemu.model import BasicAuthConfig, HttpTrigger, HttpTriggerConfig
 from tests.unit.model.builders import trigger
 
 
@@ -18,3 +16,11 @@ def test_trigger_auth_defaults_to_function() -> None:
 def test_numeric_qualifier_is_text() -> None:
     """A bare version number is a qualifier."""
     assert HttpTrigger.model_validate({**trigger(), "qualifier": 3}).qualifier == "3"
+
+
+def test_authentication_is_typed() -> None:
+    """`auth` is the model of `authType`, and None for a type that has no configuration."""
+    users = {"users": [{"userName": "somebody-here", "password": "Password-1234!"}]}
+    config = HttpTriggerConfig.model_validate({"methods": ["GET"], "authType": "basic", "authConfig": users})
+    assert isinstance(config.auth, BasicAuthConfig)
+    assert HttpTriggerConfig.model_validate({"methods": ["GET"], "authType": "anonymous"}).auth is None
