@@ -6,7 +6,7 @@ from aiohttp import WSMsgType, web
 
 
 async def echo(request: web.Request) -> web.StreamResponse:
-    """Echo every message of a WebSocket; answer plain requests with what came."""
+    """Echo every message of a WebSocket; answer a plain request with a description of it."""
     if not web.WebSocketResponse().can_prepare(request):
         body = await request.text()
         return web.json_response({"method": request.method, "path": request.path_qs, "body": body})
@@ -24,5 +24,5 @@ app = web.Application()
 app.router.add_route("*", "/{path:.*}", echo)
 
 if __name__ == "__main__":
-    # 0.0.0.0, not 127.0.0.1: nobody outside the instance reaches the latter.
+    # 0.0.0.0, not 127.0.0.1, which cannot be reached from outside the instance.
     web.run_app(app, host="0.0.0.0", port=int(os.environ.get("FC_SERVER_PORT", "9000")), print=None)

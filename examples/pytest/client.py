@@ -1,4 +1,4 @@
-"""A client of the rooms, which comes back when its connection drops: `python client.py URL ROOM TEXT`."""
+"""A client of the rooms that reconnects when its connection drops: `python client.py URL ROOM TEXT`."""
 
 import asyncio
 import sys
@@ -8,7 +8,7 @@ import aiohttp
 
 
 async def listen(url: str, room: str, patience: float = 0.1) -> AsyncIterator[str]:
-    """What is said in a room, for ever; whoever drops the connection, it comes back after `patience` seconds."""
+    """Yield what is said in a room, forever; reconnect `patience` seconds after the connection has dropped."""
     async with aiohttp.ClientSession() as session:
         while True:
             async with session.ws_connect(f"{url}/rooms/{room}") as socket:

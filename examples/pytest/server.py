@@ -1,4 +1,4 @@
-"""Rooms: what one member of /rooms/NAME says, all hear. /slow is a job that takes a minute."""
+"""Rooms: all members of /rooms/NAME receive what one of them says. /slow is a job that takes a minute."""
 
 import asyncio
 import os
@@ -31,7 +31,7 @@ async def room(request: web.Request) -> web.WebSocketResponse:
 
 
 async def census(request: web.Request) -> web.Response:
-    """How many are in each room of this instance."""
+    """The number of members in each room of this instance."""
     return web.json_response({name: len(members) for name, members in rooms.items()})
 
 

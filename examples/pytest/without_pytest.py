@@ -1,4 +1,4 @@
-"""The same kit without pytest: in a script, a notebook, or another test framework's set-up."""
+"""The same kit without pytest: in a script, a notebook, or the set-up of another test framework."""
 
 import fcemu
 

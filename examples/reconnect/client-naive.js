@@ -1,4 +1,4 @@
-// Keeps notes as long as nothing happens: the client that everybody writes first.
+// Keeps notes as long as nothing goes wrong: the client that everybody writes first.
 const WebSocket = require('ws');
 const work = require('./job');
 

@@ -1,5 +1,5 @@
-// Keeps notes with npm's reconnecting-websocket, which connects again. The rest is up to us: to send again what was not
-// answered, to keep the line alive, and to notice when it is dead.
+// Keeps notes with npm's reconnecting-websocket, which reconnects. The rest is up to us: to resend unanswered messages,
+// to keep the connection alive, and to notice when it is dead.
 const ReconnectingWebSocket = require('reconnecting-websocket');
 const WebSocket = require('ws');
 const work = require('./job');
@@ -9,22 +9,22 @@ const { SECOND } = work;
 class NodeWebSocket extends WebSocket {
   constructor(...args) {
     super(...args);
-    // The library drops its listeners when it gives an attempt up; in Node an error that nobody hears ends the process.
+    // The library drops its listeners when it gives up an attempt. In Node, an unheard error crashes the process.
     this.on('error', () => {});
   }
 }
 
 function open() {
-  const waiting = new Map(); // id → what was not answered yet
-  let heard = 0; // when something came last
+  const waiting = new Map(); // id → a request without an answer yet
+  let heard = 0; // when the last message came
   let ids = 0;
 
   const socket = new ReconnectingWebSocket(process.env.FCEMU_WS_URL, [], {
-    WebSocket: NodeWebSocket, // in a browser: leave it out
-    connectionTimeout: 20 * SECOND, // a cold start takes its time, and goes on while we try again
+    WebSocket: NodeWebSocket, // leave it out in a browser
+    connectionTimeout: 20 * SECOND, // a cold start takes time, and continues while we try again
     minReconnectionDelay: (1 + Math.random()) * SECOND, // not all clients at once
     maxReconnectionDelay: 30 * SECOND,
-    maxEnqueuedMessages: 0, // we send again ourselves
+    maxEnqueuedMessages: 0, // we resend messages ourselves
   });
   socket.addEventListener('open', () => {
     heard = Date.now();
@@ -36,7 +36,7 @@ function open() {
     waiting.get(answer.id)?.resolve(answer);
     waiting.delete(answer.id);
   });
-  // A browser cannot send pings; a message does as well. What brings no answer is dead, whatever the system says.
+  // A browser cannot send pings; a message works as well. Without answers a connection is dead, whatever the OS says.
   setInterval(() => {
     if (socket.readyState !== ReconnectingWebSocket.OPEN) return;
     if (Date.now() - heard > 25 * SECOND) socket.reconnect();

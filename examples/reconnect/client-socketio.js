@@ -1,4 +1,4 @@
-// Keeps notes with Socket.IO, which connects again, sends pings, and, if told to, sends again what was not answered.
+// Keeps notes with Socket.IO, which reconnects, sends pings, and, if configured, resends unanswered messages.
 const { io } = require('socket.io-client');
 const work = require('./job');
 
@@ -6,15 +6,15 @@ const { SECOND } = work;
 
 function open() {
   const socket = io(process.env.FCEMU_URL, {
-    // Long polling, its default, is many requests of one session. Without session affinity they meet several instances,
-    // of which one knows the session.
+    // Long polling, its default, sends many requests per session. Without session affinity they reach several
+    // instances, and only one of them knows the session.
     transports: [process.env.TRANSPORT ?? 'websocket'],
     forceNew: true,
-    // Also what ends an attempt whose connection broke before Socket.IO's own handshake: the library does not notice it.
+    // Also ends an attempt whose connection broke before Socket.IO's own handshake, which the library does not notice.
     timeout: 20 * SECOND,
     reconnectionDelay: 1 * SECOND,
     reconnectionDelayMax: 30 * SECOND,
-    retries: Infinity, // `job.js` gives up at some time
+    retries: Infinity, // `job.js` gives up at some point
     ackTimeout: 30 * SECOND,
   });
   return {

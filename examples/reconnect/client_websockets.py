@@ -1,6 +1,6 @@
-"""Keeps notes with `websockets`, which connects again and sends pings.
+"""Keeps notes with `websockets`, which reconnects and sends pings.
 
-To send again what was not answered is up to us, and to say which refusals pass.
+We must resend unanswered messages ourselves, and say which refusals are temporary.
 """
 
 import asyncio
@@ -15,14 +15,14 @@ import uuid
 from websockets.asyncio.client import ClientConnection, connect, process_exception
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-SECOND = float(os.environ.get("SECOND", "1000")) / 1000  # less in tests, which do not like to wait
+SECOND = float(os.environ.get("SECOND", "1000")) / 1000  # shorter in tests
 NOTES = 12
 
 
 def fatal(error: Exception) -> Exception | None:
-    """Which answers end the attempts: the library retries after 500, 502, 503 and 504; the cloud has more that pass.
+    """Decide which errors end the attempts. The library retries after 500, 502, 503 and 504; the cloud has more.
 
-    404: a trigger that is a few seconds old. 412: an instance did not start. 429: there are too many at the moment.
+    404: the trigger is only a few seconds old. 412: an instance did not start. 429: too many requests at the moment.
     """
     if isinstance(error, InvalidStatus) and error.response.status_code in (404, 412, 429):
         return None
@@ -30,7 +30,7 @@ def fatal(error: Exception) -> Exception | None:
 
 
 class Connection:
-    """A connection that is there again whenever it broke. What is asked is answered sooner or later."""
+    """A connection that is restored whenever it breaks. Every request is answered sooner or later."""
 
     def __init__(self) -> None:
         self._waiting: dict[int, tuple[str, asyncio.Future]] = {}
@@ -40,7 +40,7 @@ class Connection:
         self._running.add_done_callback(self._give_up)
 
     async def ask(self, **request: object) -> dict:
-        """Send a request, as often as it takes; returns the answer."""
+        """Send a request as often as necessary, and return the answer."""
         message_id = next(self._ids)
         answer = asyncio.get_running_loop().create_future()
         message = json.dumps({"id": message_id, **request})
@@ -51,14 +51,14 @@ class Connection:
         return await answer
 
     async def close(self) -> None:
-        """It is not needed any more."""
+        """Close the connection for good."""
         self._running.cancel()
         await asyncio.wait([self._running])
 
     async def _run(self) -> None:
         async for socket in connect(
             os.environ["FCEMU_WS_URL"],
-            open_timeout=20 * SECOND,  # a cold start takes its time, and goes on while we try again
+            open_timeout=20 * SECOND,  # a cold start takes time, and continues while we try again
             ping_interval=10 * SECOND,  # keeps the connection alive …
             ping_timeout=15 * SECOND,  # … and notices when it is dead
             close_timeout=5 * SECOND,
@@ -77,14 +77,14 @@ class Connection:
             await asyncio.sleep(random.random() * SECOND)  # not all clients at once
 
     def _give_up(self, running: asyncio.Task) -> None:
-        """An error that ends the attempts is everybody's."""
+        """Pass an error that ends the attempts to everybody who waits."""
         if not running.cancelled() and (error := running.exception()) is not None:
             for _, answer in self._waiting.values():
                 answer.set_exception(error)
 
 
 async def work() -> None:
-    """Keep twelve notes, with a pause in the middle, then look whether all are there."""
+    """Keep twelve notes, with a pause in the middle, then check that all are there."""
     job = str(uuid.uuid4())
     writer = Connection()
     async with asyncio.timeout(600 * SECOND), asyncio.TaskGroup() as notes:

@@ -1,12 +1,12 @@
-// The job of every client here: keep twelve notes, with a pause in the middle, then look whether all are there.
+// The job of every client here: keep twelve notes, with a pause in the middle, then check that all are there.
 const { randomUUID } = require('crypto');
 
-const SECOND = Number(process.env.SECOND ?? 1000); // in milliseconds; less in tests, which do not like to wait
+const SECOND = Number(process.env.SECOND ?? 1000); // in milliseconds; shorter in tests
 const NOTES = 12;
 
 const pause = (seconds) => new Promise((resolve) => setTimeout(resolve, seconds * SECOND));
 
-// `open` makes a connection with keep(job, number, text) and count(job); their promises are kept sooner or later.
+// `open` returns a connection with keep(job, number, text) and count(job); their promises resolve sooner or later.
 module.exports = async function work(open) {
   setTimeout(() => fail('it takes too long'), 600 * SECOND);
   const job = randomUUID();

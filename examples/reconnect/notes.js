@@ -1,6 +1,6 @@
-// Where notes are kept, each under its job and number: one that comes twice is there once.
+// Stores notes, each under its job and number, so that a note that comes twice is stored once.
 //
-// STORE is a folder that all instances share. Without it notes are in the memory of one instance, and gone with it.
+// STORE is a folder that all instances share. Without it notes are in the memory of one instance, and are lost with it.
 const fs = require('fs/promises');
 const path = require('path');
 

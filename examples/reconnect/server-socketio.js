@@ -3,18 +3,18 @@ const http = require('http');
 const { Server } = require('socket.io');
 const notes = require('./notes');
 
-const SECOND = Number(process.env.SECOND ?? 1000); // in milliseconds; less in tests, which do not like to wait
+const SECOND = Number(process.env.SECOND ?? 1000); // in milliseconds; shorter in tests
 
 const web = http.createServer();
 const io = new Server(web, {
-  pingInterval: 10 * SECOND, // keeps the connection alive; a client that hears none for the sum of both connects again
+  pingInterval: 10 * SECOND, // keeps the connection alive; without one for the sum of both, the client reconnects
   pingTimeout: 15 * SECOND,
   maxHttpBufferSize: 64 * 1024,
 });
 
 io.on('connection', (socket) => {
   socket.on('keep', (job, number, text, answer) => {
-    notes.keep(job, number, text).then(answer, (error) => console.error(error.message)); // only what is kept is answered
+    notes.keep(job, number, text).then(answer, (error) => console.error(error.message)); // answer once it is kept
   });
   socket.on('count', (job, answer) => {
     notes.count(job).then(answer, (error) => console.error(error.message));

@@ -2,7 +2,7 @@
 //
 //   {id, keep: number, job, text}   keep a note
 //   {id, count: job}                how many notes a job has, as {id, count}
-//   {id}                            nothing: is anybody there?
+//   {id}                            nothing; shows that the connection is alive
 const { WebSocketServer } = require('ws');
 const notes = require('./notes');
 
@@ -14,12 +14,12 @@ const server = new WebSocketServer({
 
 async function answer(data) {
   const { id, keep, count, job, text } = JSON.parse(data);
-  if (keep !== undefined) await notes.keep(job, keep, text); // only what is kept is answered
+  if (keep !== undefined) await notes.keep(job, keep, text); // answer only after the note is kept
   return JSON.stringify(count === undefined ? { id } : { id, count: await notes.count(count) });
 }
 
 server.on('connection', (socket) => {
-  socket.on('error', (error) => console.error(error.message)); // else it would end the process
+  socket.on('error', (error) => console.error(error.message)); // otherwise it would crash the process
   socket.on('message', (data) => {
     answer(data).then(
       (text) => socket.send(text),

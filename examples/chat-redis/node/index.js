@@ -1,14 +1,14 @@
-// A chat room: what one user says, everybody in the room hears. The room is the path: ws://…/lobby.
+// A chat room: everybody in the room receives what one user says. The path names the room: ws://…/lobby.
 //
-// Two users of a room may be in two instances. With REDIS_URL they hear each other, for each room is a channel in Redis.
-// Without it they do only if they happen to share an instance.
+// Two users of a room may be in two instances. With REDIS_URL each room is a channel in Redis, so they receive each
+// other's messages. Without it they do so only if they happen to share an instance.
 const Redis = require('ioredis');
 const { WebSocketServer } = require('ws');
 
-const rooms = new Map(); // name of a room → the sockets in it, of this instance
+const rooms = new Map(); // name of a room → this instance's sockets in it
 const url = process.env.REDIS_URL;
-const publisher = url && connect({ maxRetriesPerRequest: 1 }); // then the message is lost
-// A subscription waits until Redis is back. The ready check sends INFO, which a subscribed connection may not.
+const publisher = url && connect({ maxRetriesPerRequest: 1 }); // after that the message is lost
+// A subscription waits until Redis is back. The ready check sends INFO, which a subscribed connection must not do.
 const subscriber = url && connect({ maxRetriesPerRequest: null, enableReadyCheck: false });
 subscriber?.on('message', deliver);
 
@@ -25,12 +25,12 @@ function say(room, text) {
 
 function deliver(room, text) {
   for (const socket of rooms.get(room) ?? []) {
-    if (socket.isPaused) continue; // what Redis kept for this instance while it was frozen is not for who joins now
+    if (socket.isPaused) continue; // it joined later than the messages that Redis kept while this instance was frozen
     if (socket.bufferedAmount < 1024 * 1024) {
       socket.send(text);
     } else {
       console.error(`${room}: a client is too slow and cut off`);
-      socket.terminate(); // it sees 1006, as when a line breaks, and connects again
+      socket.terminate(); // it sees 1006, as when a connection breaks, and reconnects
     }
   }
 }
@@ -41,7 +41,7 @@ async function join(room, socket) {
   if (!subscriber) return;
   socket.pause();
   await subscriber.subscribe(room);
-  socket.resume(); // whoever can speak also hears
+  socket.resume(); // a user who can send also receives
 }
 
 async function leave(room, socket) {
@@ -59,7 +59,7 @@ const server = new WebSocketServer({
 
 server.on('connection', (socket, request) => {
   const room = request.url.split('?')[0];
-  socket.on('error', (error) => console.error(`${room}: ${error.message}`)); // else it would end the process
+  socket.on('error', (error) => console.error(`${room}: ${error.message}`)); // otherwise it would crash the process
   socket.on('message', (data, isBinary) => { if (!isBinary) say(room, `${data}`); });
   socket.on('close', () => leave(room, socket).catch(() => {}));
   socket.on('pong', () => { socket.answered = true; });
@@ -67,7 +67,7 @@ server.on('connection', (socket, request) => {
   join(room, socket).catch((error) => { console.error(`${room}: ${error.message}`); socket.close(1011); });
 });
 
-// Pings keep a socket alive, and find those whose client is gone: they would be billed.
+// Pings keep a socket alive, and find sockets whose client is gone; these would still be billed.
 setInterval(() => {
   for (const socket of server.clients) {
     if (!socket.answered) socket.terminate();

@@ -1,7 +1,7 @@
-"""A chat room: what one user says, everybody in the room hears. The room is the path: ws://…/lobby.
+"""A chat room: everybody in the room receives what one user says. The path names the room: ws://…/lobby.
 
-Two users of a room may be in two instances. With REDIS_URL they hear each other, for each room is a channel in Redis.
-Without it they do only if they happen to share an instance.
+Two users of a room may be in two instances. With REDIS_URL each room is a channel in Redis, so they receive each
+other's messages. Without it they do so only if they happen to share an instance.
 """
 
 import asyncio
@@ -16,12 +16,12 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 url = os.environ.get("REDIS_URL")
-# One retry: a connection of the pool may have died while the instance was frozen.
+# One retry, because a connection of the pool may have died while the instance was frozen.
 redis = Redis.from_url(url, decode_responses=True, retry=Retry(NoBackoff(), 1)) if url else None
 
 
 class User:
-    """A socket of this instance, and what it has yet to be sent: a slow one does not hold up its room."""
+    """A socket of this instance and its unsent messages, so that a slow one does not hold up its room."""
 
     def __init__(self, socket: web.WebSocketResponse, transport: asyncio.Transport) -> None:
         self.socket, self.transport = socket, transport
@@ -34,7 +34,7 @@ class User:
 
 
 class Room:
-    """The users of a room who are in this instance; with Redis, subscribed to the room's channel."""
+    """The users of a room in this instance; with Redis, subscribed to the room's channel."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -71,7 +71,7 @@ class Room:
         for user in self.users:
             if user.unsent.full():
                 logging.warning("%s: a client is too slow and cut off", self.name)
-                user.transport.abort()  # it sees 1006, as when a line breaks, and connects again
+                user.transport.abort()  # it sees 1006, as when a connection breaks, and reconnects
             else:
                 user.unsent.put_nowait(text)
 
@@ -88,7 +88,7 @@ async def chat(request: web.Request) -> web.WebSocketResponse:
     room.users.add(user)
     writing = asyncio.create_task(user.write())
     try:
-        await room.open.wait()  # whoever can speak also hears
+        await room.open.wait()  # a user who can send also receives
         async for message in socket:
             if message.type == WSMsgType.TEXT:
                 await room.say(message.data)

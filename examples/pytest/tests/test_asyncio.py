@@ -9,7 +9,7 @@ pytestmark = pytest.mark.asyncio
 
 
 async def test_everybody_hears(fc):
-    """What one says, all in the room hear."""
+    """Everybody in a room receives what one of them says."""
     async with fc.connect("/rooms/lobby") as alice, fc.connect("/rooms/lobby") as bob:
         await alice.send_str("hello")
         assert await bob.receive_str() == "hello"
@@ -32,7 +32,7 @@ async def test_closed_by_the_function(fc):
 
 
 async def test_closed_while_the_service_restarts(fc):
-    """A Close frame that says "try later" comes between two messages."""
+    """A Close frame that says "try later" arrives between two messages."""
     with fc.fault(close=1012, after={"messages": 1}, direction="toClient") as restart:
         async with fc.connect("/rooms/lobby") as ws:
             await ws.send_str("hello")
@@ -42,7 +42,7 @@ async def test_closed_while_the_service_restarts(fc):
 
 
 async def test_client_comes_back(fc):
-    """Our client survives the timeout."""
+    """Our client reconnects after the timeout."""
     listening = listen(fc.ws_url, "lobby")
     heard = asyncio.ensure_future(anext(listening))
     await asyncio.to_thread(fc.wait_for, "lobby: 1 here")

@@ -1,4 +1,4 @@
-"""Tests without a loop of their own."""
+"""Tests without an event loop."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,7 +13,7 @@ def test_answers(fc):
 
 
 def test_refused_before_the_function(fc):
-    """The trigger allows GET alone; what it refuses is neither run nor billed."""
+    """The trigger allows only GET; a request that it refuses neither runs nor is billed."""
     answer = fc.request("POST", "/rooms")
     assert (answer.status, answer.code) == (403, "AccessDenied")
     assert "add POST to `methods`" in fc.invocations[0].remedy
@@ -21,7 +21,7 @@ def test_refused_before_the_function(fc):
 
 
 def test_job_that_takes_too_long(fc):
-    """A job that takes longer than the timeout of 30 s is answered for by the gateway."""
+    """If a job takes longer than the timeout of 30 s, the gateway answers with an error."""
     with ThreadPoolExecutor() as pool:
         answer = pool.submit(fc.request, "GET", "/slow")
         fc.wait_for("working")
@@ -33,13 +33,13 @@ def test_job_that_takes_too_long(fc):
 
 @pytest.mark.fc(timeout=300, triggerConfig={"methods": ["GET", "POST"]})
 def test_other_configuration(fc):
-    """A test can have other values for keys of trigger.yaml."""
+    """A test can change keys of trigger.yaml."""
     assert fc.request("POST", "/rooms").status == 405  # by the function itself
     assert fc.account.functions[0].timeout == 300
 
 
 def test_idle_instance_is_released(fc):
-    """Who does nothing for long is gone; the next request starts another instance."""
+    """An instance that is idle for long is released; the next request starts another one."""
     fc.request("GET", "/rooms")
     (before,) = fc.instances
     fc.clock.advance(minutes=15)

@@ -1,4 +1,4 @@
-"""Tests of clients in other processes, whatever they are written in."""
+"""Tests of clients in other processes, in any language."""
 
 import shutil
 import subprocess
@@ -8,7 +8,7 @@ import pytest
 
 
 def test_our_client(fc):
-    """Our client is heard."""
+    """A message from our client reaches the room."""
     done = subprocess.run(
         [sys.executable, "client.py", fc.ws_url, "lobby", "hello"], capture_output=True, text=True, check=True
     )
@@ -18,6 +18,6 @@ def test_our_client(fc):
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_curl(fc):
-    """So is curl."""
+    """curl reaches the function."""
     done = subprocess.run(["curl", "--silent", f"{fc.url}/rooms"], capture_output=True, text=True, check=True)
     assert done.stdout == "{}"

@@ -1,4 +1,4 @@
-"""Tests of several functions behind one address, which no file describes."""
+"""Tests of several functions behind one address, configured without a file."""
 
 import sys
 
@@ -6,7 +6,7 @@ import pytest
 
 
 def function(name, says):
-    """A function that says the same to everybody."""
+    """A function that gives every client the same answer."""
     server = f"""
 from aiohttp import web
 async def say(request):
@@ -24,12 +24,12 @@ web.run_app(app, host="0.0.0.0", port=9000, print=None)
 
 @pytest.fixture
 def fcemu_config():
-    """What `fc` serves in this file."""
+    """The configuration that `fc` serves in this file."""
     return {"functions": [function("api", "hello"), function("admin", "who are you?")]}
 
 
 def test_each_has_its_address(fc):
-    """Each function has its own address; where a client cannot resolve it, a Host header does."""
+    """Each function has its own address; a client that cannot resolve it can send it as the Host header."""
     assert fc.url_of("admin") == f"http://admin.localhost:{fc.port}"
     assert fc.request("GET", function="admin").text == "who are you?"
     assert fc.request("GET", headers={"Host": "api.localhost"}).text == "hello"
@@ -37,6 +37,6 @@ def test_each_has_its_address(fc):
 
 @pytest.mark.fc(function="admin", triggerConfig={"disableURLInternet": True})
 def test_one_is_closed(fc):
-    """A marker says whose keys it changes."""
+    """A marker can change the keys of one function only."""
     assert fc.request("GET", function="admin").code == "AccessDenied"
     assert fc.request("GET", function="api").status == 200
