@@ -81,7 +81,7 @@ class _Launcher:
     async def close(self) -> None:
         """Nothing runs."""
 
-    def why_alone(self, function: str) -> None:
+    def why_single_instance(self, function: str) -> None:
         """It can have as many as it likes."""
 
 

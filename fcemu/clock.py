@@ -1,7 +1,7 @@
-"""What time is it, and when is the next thing due?
+"""What time is it, and when is a timer due?
 
-Two clocks, never mixed: `now()` is monotonic seconds for deadlines, idle times and billing; `wall_now()` is
-seconds since 1970 UTC for what is printed or signed.
+There are two times, which are never mixed: `now()` is in monotonic seconds, for deadlines, idle times and billing;
+`wall_now()` is in seconds since 1970 UTC, for what is printed or signed.
 """
 
 from __future__ import annotations
@@ -12,17 +12,19 @@ from collections.abc import Callable
 from typing import Protocol
 
 Due = Callable[[], "asyncio.Future[None] | None"]
-"""What a timer calls back. It may return a future: a clock that is put forward waits for it before the next timer."""
+"""A timer's callback. If it returns a future, `ManualClock.advance` waits for that before the next timer fires."""
 
 
 class Timer(Protocol):
-    """Something that is due once and can be called off."""
+    """A callback that is due once and can be cancelled."""
 
-    def cancel(self) -> None: ...
+    def cancel(self) -> None:
+        """Do not call back."""
+        ...
 
 
 class Clock(Protocol):
-    """The one source of time. Everything that waits or measures asks it."""
+    """The only source of time: everything that waits or measures uses one."""
 
     def now(self) -> float:
         """Monotonic seconds."""
@@ -33,12 +35,12 @@ class Clock(Protocol):
         ...
 
     def call_at(self, when: float, callback: Due) -> Timer:
-        """Call back when `now()` has reached `when`."""
+        """Call back once `now()` reaches `when`."""
         ...
 
 
 async def until(clock: Clock, when: float) -> None:
-    """Wait until a clock's `now()` has reached `when`."""
+    """Wait until a clock's `now()` reaches `when`."""
     due: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     timer = clock.call_at(when, lambda: None if due.done() else due.set_result(None))
     try:
@@ -48,7 +50,7 @@ async def until(clock: Clock, when: float) -> None:
 
 
 class SystemClock:
-    """The machine's clocks; timers run on the running event loop."""
+    """The machine's clocks. Timers run on the running event loop."""
 
     now = staticmethod(time.monotonic)
     wall_now = staticmethod(time.time)
@@ -58,7 +60,7 @@ class SystemClock:
 
 
 _SETTLE = 10
-"""Rounds of the event loop that what was called back has to act."""
+"""Rounds of the event loop in which the tasks that a timer has woken act. There is no event that would show the end."""
 
 
 class ManualTimer:
@@ -70,30 +72,31 @@ class ManualTimer:
         self._callback: Due | None = callback
 
     def cancel(self) -> None:
-        """Call it off."""
+        """Do not call back."""
         self._callback = None
         if self.handle is not None:
             self.handle.cancel()
 
     @property
     def pending(self) -> bool:
+        """Whether it has neither fired nor been cancelled."""
         return self._callback is not None
 
     def fire(self) -> asyncio.Future[None] | None:
-        """Call back, once; returns what the callback does."""
+        """Call back, if it has not happened yet; returns the result of the callback."""
         callback, self._callback = self._callback, None
         return callback() if callback is not None else None
 
 
 class ManualClock:
-    """The machine's clocks, which a test can put forward: what is due on the way happens at once, in its order.
+    """The machine's clocks, which a test can advance: timers that become due fire at once, in order.
 
-    It runs on by itself, so that whoever does not put it forward notices nothing. Use it from one event loop.
+    The clock keeps running, so code that never advances it sees real time. Use it from one event loop.
     """
 
     def __init__(self) -> None:
         self.ahead = 0.0
-        """Seconds by which it has been put forward."""
+        """Seconds by which it has been advanced."""
         self._timers: list[ManualTimer] = []
 
     def now(self) -> float:
@@ -105,14 +108,14 @@ class ManualClock:
         return time.time() + self.ahead
 
     def call_at(self, when: float, callback: Due) -> Timer:
-        """Call back when `now()` has reached `when`, by itself or because the clock was put forward."""
+        """Call back once `now()` reaches `when`, because time passes or because the clock is advanced."""
         timer = ManualTimer(when, callback)
         self._arm(timer)
         self._timers = [timer, *(other for other in self._timers if other.pending)]
         return timer
 
     async def advance(self, seconds: float) -> None:
-        """Put the clock forward; returns when what was due has been called back, and had a chance to act.
+        """Advance the clock; returns once every timer that is due has fired and its callback has had time to act.
 
         Args:
             seconds: by how much; not negative.

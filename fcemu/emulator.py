@@ -1,4 +1,4 @@
-"""Who owns everything's lifetime? `Emulator`: one account, served on one address."""
+"""The emulator: it serves one account on one address, and owns everything that it starts."""
 
 from __future__ import annotations
 
@@ -12,30 +12,31 @@ from fcemu.faults.rules import Faults
 from fcemu.gateway.gateway import Gateway
 from fcemu.instances.pool import InstancePool, InstanceState
 from fcemu.journal import Journal
-from fcemu.listening import ANY_ADDRESS, address, listening, raise_descriptor_limit
+from fcemu.listening import ANY_ADDRESS, address, listening_socket, raise_descriptor_limit
 from fcemu.model import Account
 from fcemu.scheduling.billing import Bill
 
 _FRONT = ""
-"""The name of the door to all functions, among those that are a function's own."""
+"""Key of the front's own gateway and server; the other keys are names of functions."""
 
 
 class Emulator:
-    """An account behind a front. `async with` starts it and leaves nothing behind.
+    """Serves an account. `async with` starts it, and leaves no process or socket when it ends.
 
     Args:
-        account: what to serve; `account.fcemu.listen` says where, port 0 lets the system choose.
-        journal: where everything that happens is recorded.
+        account: what to serve; `account.fcemu.listen` is the address, and port 0 takes any free port.
+        journal: where everything that happens is written.
         clock: the source of time.
         env_file: variables for every function, from `fcemu.envFile`.
-        debug: start functions so that a debugger can attach; they may take all the time they want.
-        ports: give each of several functions a port of its own besides the front's. The front tells them apart by host,
-            `chat.localhost`, which browsers and curl resolve to loopback and many other clients do not. At its own
-            port a function is the only one, so any host means it. Custom domains are at the front.
+        debug: start functions so that a debugger can attach; nothing times out.
+        ports: give each function a port of its own in addition to the front's, if there are several functions. On the
+            front's port the host selects the function (`chat.localhost`), which browsers and curl resolve to loopback
+            and many other clients do not. On a function's own port any host means that function. Custom domains are
+            served on the front's port only.
 
     Attributes:
-        account, env_file: what is served now, and the variables of every function.
-        faults: what goes wrong on purpose; rules can be added and removed at any time.
+        account, env_file: the account that is served now, and the variables of every function.
+        faults: the fault rules; they can be added and removed at any time.
         host, port: where it listens, once started.
     """
 
@@ -64,26 +65,28 @@ class Emulator:
         self._servers: dict[str, asyncio.Server] = {}
 
     async def start(self) -> None:
-        """Listen, and start the minimum of each function, one instance at least unless `fcemu.start` is lazy.
+        """Start the instances that each function should have from the beginning, then accept connections.
+
+        Those are its minimum, and at least one instance unless `fcemu.start` is lazy.
 
         Raises:
-            StartError: the address is taken, or a function does not start; its last output is in the text.
+            StartError: the address is in use, or a function does not start; the text has its last output.
         """
         raise_descriptor_limit()
-        sock = listening(self.account.fcemu.listen)
+        sock = listening_socket(self.account.fcemu.listen)
         self.host, self.port = sock.getsockname()[:2]
         self._pool = InstancePool(self.account, self.journal, self.clock, self.env_file, self.faults, self._debug)
         named = [function.functionName for function in self.account.functions]
         for name in (_FRONT, *(named if self._ports and len(named) > 1 else ())):
-            seen = _seen_at(name, self.account)
+            seen = _served_at(name, self.account)
             self._gateways[name] = Gateway(seen, self._pool, self.journal, self.clock, self.faults)
         try:
             await self._warm(self._pool)
-            # Only now: whoever can connect can also be served.
+            # Not earlier: a client that can connect must be served.
             for name, gateway in self._gateways.items():
                 self._servers[name] = await asyncio.get_running_loop().create_server(
                     gateway.connection,
-                    sock=sock if name == _FRONT else listening(address(self.host, 0)),
+                    sock=sock if name == _FRONT else listening_socket(address(self.host, 0)),
                     backlog=4096,
                 )
         except BaseException:
@@ -92,18 +95,21 @@ class Emulator:
             raise
 
     def update(self, account: Account, changed: Iterable[str] = (), env_file: Mapping[str, str] | None = None) -> None:
-        """Serve another account, without a restart.
+        """Serve another account without a restart.
 
-        Triggers and domains hold from the next request on, or after `fcemu.triggerDelay` seconds. A function that has
-        changed otherwise gets new instances; `fcemu.onReload` says what becomes of the old ones.
+        Triggers and domains take effect at the next request, or after `fcemu.triggerDelay` seconds. A function with any
+        other change gets new instances; `fcemu.onReload` decides what happens to the old ones.
 
         Args:
-            account: what is to be served; address, quotas and account id stay those of the start.
-            changed: names of functions whose code has changed.
-            env_file: new variables for every function; None where they are as before.
+            account: what to serve; address, quotas and account id stay as they were at the start.
+            changed: names of the functions whose code has changed.
+            env_file: new variables for every function; None to keep them.
+
+        Raises:
+            RuntimeError: the emulator is not running.
         """
         if self._pool is None or not self._gateways:
-            raise RuntimeError("the emulator does not run")
+            raise RuntimeError("the emulator is not running")
         if (account.fcemu.faults, account.fcemu.faultSeed) != (self.account.fcemu.faults, self.account.fcemu.faultSeed):
             self.faults.replace(account.fcemu.faults, account.fcemu.faultSeed)
         self.account = account
@@ -123,15 +129,15 @@ class Emulator:
 
     def _update_gateways(self, account: Account) -> None:
         for name, gateway in self._gateways.items():
-            gateway.update(_seen_at(name, account))
+            gateway.update(_served_at(name, account))
 
     async def reset(self) -> None:
-        """Begin anew, as tests do between each other: what is open is cut, sessions, records and bills are forgotten.
+        """Return to a clean state, as between two tests: cut what is open, forget sessions, records and bills.
 
-        Instances live on, warm. A function that has none any more gets one, unless `fcemu.start` is lazy.
+        Instances keep running. A function that has none left gets one, unless `fcemu.start` is lazy.
 
         Raises:
-            StartError: that one does not start.
+            StartError: that instance does not start.
         """
         if self._pool is not None and self._gateways:
             for gateway in self._gateways.values():
@@ -147,7 +153,7 @@ class Emulator:
             raise StartError("\n\n".join(_explain(error) for error in errors))
 
     async def stop(self) -> None:
-        """Take no more connections, stop the functions within their grace period, cut what is left."""
+        """Accept no more connections, stop the functions within their grace period, cut what is still open."""
         if self._update is not None:
             self._update.cancel()
         servers, self._servers = self._servers, {}
@@ -162,7 +168,7 @@ class Emulator:
                 await gateway.close()
 
     def bill(self, function: str) -> Bill:
-        """What a function has run up so far, or had when the emulator was stopped."""
+        """What a function has cost so far, or had cost when the emulator was stopped."""
         return self._pool.meter.bill(function) if self._pool is not None else Bill()
 
     def instances(self) -> list[InstanceState]:
@@ -171,11 +177,11 @@ class Emulator:
 
     @property
     def url(self) -> str:
-        """The address of the front."""
+        """The URL of the front."""
         return f"http://{address(self.host, self.port)}"
 
     def address_of(self, function: str = _FRONT) -> str:
-        """`host:port` at which a function answers, whatever host a client names; without one, the front's."""
+        """`host:port` at which a function answers whatever the Host; the front's if it has no port of its own."""
         server = self._servers.get(function)
         port = server.sockets[0].getsockname()[1] if server is not None else self.port
         return address(ANY_ADDRESS.get(self.host, self.host), port)
@@ -190,8 +196,8 @@ class Emulator:
         await self.stop()
 
 
-def _seen_at(name: str, account: Account) -> Account:
-    """What of an account is behind a door."""
+def _served_at(name: str, account: Account) -> Account:
+    """The part of an account that is served on a port: one function, or everything on the front's."""
     if name == _FRONT:
         return account
     alone = [function for function in account.functions if function.functionName == name]

@@ -1,7 +1,8 @@
-"""What happened? One record per fact, kept in order, bounded, and handed to whoever subscribed.
+"""What happened? A bounded list of records, in order, which subscribers receive as they are written.
 
-The access log, the billing report and test assertions are views of these records. Nobody changes one. They are not
-frozen, because two are made for every request, and a frozen one of so many fields costs six times as much.
+The access log, the billing report and test assertions are views of these records. A record is never changed. The
+classes are not frozen, because every request makes two records, and a frozen one with as many fields costs six times
+as much.
 """
 
 from __future__ import annotations
@@ -13,10 +14,22 @@ from typing import Literal
 
 ClosedBy = Literal["client", "function", "timeout", "reload", "fault", "shutdown", "error"]
 
+InstancePhase = Literal["starting", "ready", "unhealthy", "healthy", "failed", "stopping", "ended"]
+
+NoticeKind = Literal["single-instance", "debugger", "memory-limit", "back-off", "reload-failed"]
+"""What a notice about a function is about:
+
+single-instance  this machine can run only one instance of it
+debugger         a debugger can attach to an instance
+memory-limit     an instance was killed because it used more than its memorySize
+back-off         the next start is delayed after several failed starts
+reload-failed    the new code does not start; the previous code still serves
+"""
+
 
 @dataclass(slots=True)
 class InvocationStarted:
-    """An invocation was handed to an instance."""
+    """An invocation was assigned to an instance."""
 
     wall_time: float
     request_id: str
@@ -36,7 +49,7 @@ class InvocationEnded:
     target: str
     kind: Literal["http", "websocket"]
     status: int | None
-    """The HTTP status the client got (101 for a socket); None if it left before one was sent."""
+    """The HTTP status that the client got (101 for a WebSocket); None if it left before one was sent."""
     duration: float
     """Seconds from the request's arrival to its end."""
     error_code: str | None = None
@@ -47,10 +60,10 @@ class InvocationEnded:
     billed_ms: int = 0
     """Milliseconds that this invocation added to its instance's bill."""
     close_code: int | None = None
-    """Code of the Close frame that ended a socket; 1005 for one without a code, 1006 for none at all."""
+    """Code of the Close frame that ended a WebSocket: 1005 if the frame had no code, 1006 if there was no frame."""
     closed_by: ClosedBy | None = None
     error: str | None = None
-    """What the cloud would write behind `FC Invoke End … Error:`."""
+    """What the cloud would write after `FC Invoke End … Error:`."""
 
 
 @dataclass(slots=True)
@@ -63,7 +76,7 @@ class HookCalled:
     hook: Literal["Initialize", "PreStop"]
     phase: Literal["Start", "End"]
     request_id: str
-    """A UUID, unlike an invocation's (fc-semantics 5.6)."""
+    """A UUID, unlike an invocation's (semantics 5.6)."""
     error: str | None = None
 
 
@@ -74,20 +87,25 @@ class InstanceChanged:
     wall_time: float
     function: str
     instance_id: str
-    state: Literal["starting", "ready", "unhealthy", "healthy", "failed", "stopping", "ended"]
+    state: InstancePhase
     detail: str = ""
+    """For people; programs read the fields below."""
+    exit_code: int | None = None
+    """With `ended`: exit code of its process, 128 + n if signal n terminated it; None if it was given up earlier."""
+    reason: Literal["memory-limit"] | None = None
+    """With `ended`: set if the instance was killed because it used more than its memorySize."""
 
 
 @dataclass(slots=True)
 class FaultFired:
-    """Something went wrong on purpose."""
+    """A fault rule caused a failure."""
 
     wall_time: float
     rule: str
     action: str
     function: str
     request_id: str | None
-    """None where it happened to the start of an instance."""
+    """None if the fault was in the start of an instance."""
     instance_id: str | None
 
 
@@ -104,30 +122,34 @@ class LogLine:
 
 @dataclass(slots=True)
 class Notice:
-    """Something the user should know about, with what to do."""
+    """Something that the user should know, and what to do about it."""
 
     wall_time: float
     level: Literal["info", "warning", "error"]
     text: str
+    """For people; programs read the fields below."""
+    kind: NoticeKind | None = None
+    """What the notice is about, if it is about a function."""
+    function: str | None = None
 
 
 Record = InvocationStarted | InvocationEnded | HookCalled | InstanceChanged | FaultFired | LogLine | Notice
 
 
 class Journal:
-    """The last `limit` records, and the subscribers who get each one as it is written."""
+    """The last `limit` records, and the subscribers that receive each one as it is written."""
 
     def __init__(self, limit: int = 10_000) -> None:
         self.records: deque[Record] = deque(maxlen=limit)
         self._subscribers: list[Callable[[Record], None]] = []
 
     def subscribe(self, subscriber: Callable[[Record], None]) -> Callable[[], None]:
-        """Hand every further record to `subscriber`; returns what ends that."""
+        """Pass every further record to `subscriber`; returns a function that ends the subscription."""
         self._subscribers.append(subscriber)
         return lambda: self._subscribers.remove(subscriber)
 
     def write(self, record: Record) -> None:
-        """Keep a record and hand it on."""
+        """Keep a record and pass it to the subscribers."""
         self.records.append(record)
         for subscriber in self._subscribers:
             subscriber(record)

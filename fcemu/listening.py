@@ -1,4 +1,4 @@
-"""Which socket does the front listen on?"""
+"""The socket that fcemu listens on."""
 
 from __future__ import annotations
 
@@ -9,27 +9,30 @@ import socket
 from fcemu.errors import StartError
 
 ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
-"""Addresses to listen on, which are none to connect to."""
+"""Addresses that stand for all of a machine's, and the address to connect to instead."""
 
 
 def address(host: str, port: int) -> str:
-    """`host:port`, an IPv6 host in brackets."""
+    """`host:port`; an IPv6 host is put in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def raise_descriptor_limit() -> int:
-    """Raise the soft limit of open files to the hard one: a socket needs two. Returns the limit."""
+    """Raise the soft limit of open files to the hard limit, because a proxied socket needs two; returns the limit."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
-def listening(listen: str) -> socket.socket:
-    """A socket that listens on host:port.
+def listening_socket(listen: str) -> socket.socket:
+    """A non-blocking socket that listens.
+
+    Args:
+        listen: host:port; an IPv6 host in brackets; port 0 takes any free port.
 
     Raises:
-        StartError: the address is taken, or none of this machine.
+        StartError: the address is in use, or this machine does not have it.
     """
     host, _, port = listen.rpartition(":")
     host = host.strip("[]")

@@ -1,4 +1,4 @@
-"""How do the journal's records read? As lines for people, as JSON for programs, as a table at start and end."""
+"""How is a run shown? The journal's records as lines for people or JSON for programs; tables at the start and end."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from fcemu.model import Account, Function
 from fcemu.scheduling.billing import Bill
 
 _SHORT = slice(-12, None)
-"""Enough of an instance id to tell instances apart in a log."""
+"""The part of an instance id that is enough to distinguish instances in a log."""
 
 
 def as_json(record: Record) -> str:
-    """A record as one JSON object: `record` names its type, the rest are its fields."""
+    """A record as one JSON object: `record` is its type, the other keys are its fields."""
     return json.dumps({"record": type(record).__name__, **dataclasses.asdict(record)}, ensure_ascii=False)
 
 
 def as_text(record: Record) -> list[str]:
-    """A record as log lines. `FC Invoke Start/End` are worded as the cloud words them (fc-semantics 5.7)."""
+    """A record as log lines. `FC Invoke Start/End` are worded as in the cloud (semantics 5.7)."""
     at = _at(int(record.wall_time * 1000))
     match record:
         case InvocationStarted():
@@ -102,7 +102,7 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def urls(account: Account, function: Function, port: int, host: str = "127.0.0.1") -> tuple[str, str]:
-    """The public local addresses of a function: WebSocket and HTTP."""
+    """The WebSocket and HTTP URLs of a function on this machine."""
     name = f"[{host}]" if ":" in host else host
     if len(account.functions) > 1:
         name = f"{function.functionName.lower()}.localhost"
@@ -110,7 +110,12 @@ def urls(account: Account, function: Function, port: int, host: str = "127.0.0.1
 
 
 def url_map(account: Account, port: int, host: str = "127.0.0.1", debug: bool = False) -> str:
-    """What is served where: the table that `fcemu serve` and `fcemu check` print. `debug`: nothing times out."""
+    """The table of URLs that `fcemu serve` and `fcemu check` print.
+
+    Args:
+        port, host: where the front listens.
+        debug: no request times out.
+    """
     rows = [("FUNCTION", "WEBSOCKET", "HTTP", "METHODS", "AUTH", "CONCURRENCY", "TIMEOUT")]
     for function in account.functions:
         ws, http = urls(account, function, port, host)
@@ -144,7 +149,12 @@ def url_map(account: Account, port: int, host: str = "127.0.0.1", debug: bool = 
 
 
 def billing(account: Account, bill: Callable[[str], Bill], refused: int) -> str:
-    """The summary at exit: what the cloud would have billed (D/03/01)."""
+    """The summary at exit: what the cloud would have billed (D/03/01).
+
+    Args:
+        bill: returns the bill of a function by its name.
+        refused: number of refused requests.
+    """
     rows = [("FUNCTION", "INVOCATIONS", "BILLED", "MEMORY", "VCPU")]
     for function in account.functions:
         due = bill(function.functionName)

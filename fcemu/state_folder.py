@@ -1,4 +1,4 @@
-"""Where does fcemu keep what outlives a run?"""
+"""The folder in which fcemu keeps files between runs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 
-def folder(environment: Mapping[str, str]) -> Path:
-    """Where fcemu keeps what outlives a run: `$XDG_STATE_HOME/fcemu`, or `~/.local/state/fcemu`."""
+def state_folder(environment: Mapping[str, str]) -> Path:
+    """`$XDG_STATE_HOME/fcemu`, or `~/.local/state/fcemu` if the variable is not set. The folder need not exist.
+
+    Args:
+        environment: the environment variables.
+
+    Raises:
+        RuntimeError: the home folder is needed and not known.
+    """
     base = environment.get("XDG_STATE_HOME")
     return (Path(base) if base else Path.home() / ".local" / "state") / "fcemu"

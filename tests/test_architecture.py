@@ -204,7 +204,7 @@ def test_public_things_are_documented(path: Path) -> None:
     assert missing == []
 
 
-SPLIT_LATER = {"faults/pace", "model/fault", "scheduling/actions", "scheduling/fleet"}
+SPLIT_LATER = {"faults/pace", "model/fault"}
 
 
 @pytest.mark.parametrize(
@@ -215,6 +215,64 @@ SPLIT_LATER = {"faults/pace", "model/fault", "scheduling/actions", "scheduling/f
 def test_pure_module_has_a_unit_test(path: Path) -> None:
     """Each pure module has its mirror in tests/unit, in the same folder."""
     assert (ROOT / "tests" / "unit" / path.parent / f"test_{path.name}").exists()
+
+
+# For each module that does I/O and has no test file of its name: the file that tests it, and what that file says of it.
+TESTED_IN = {
+    "__main__": ("integration/test_cli.py", '"-m", "fcemu"'),
+    "cli/check": ("integration/test_cli.py", 'fcemu("check"'),
+    "cli/credentials": ("integration/test_cli.py", 'fcemu("sign"'),
+    "cli/execute": ("integration/test_exec.py", '"exec"'),
+    "cli/group": ("docs/test_docs.py", "fcemu.cli.group"),
+    "cli/options": ("integration/test_exec.py", '"--log-format"'),
+    "cli/processes": ("integration/test_leftovers.py", '"prune"'),
+    "cli/publish": ("integration/test_smoke.py", "GITHUB_STEP_SUMMARY"),
+    "cli/serve": ("integration/test_cli.py", 'fcemu("serve"'),
+    "clients/client": ("integration/test_kit.py", "close_code"),
+    "clients/raw": ("integration/test_smoke.py", "prober.probe"),
+    "configuration/env_file": ("integration/test_cli.py", "envFile"),
+    "emulator": ("integration/test_reload.py", "emulator.update"),
+    "faults/injected": ("integration/test_faults.py", "FaultFired"),
+    "gateway/exchange": ("integration/test_http.py", "InvocationEnded"),
+    "gateway/faulty_answer": ("integration/test_faults.py", "test_faults_of_answers"),
+    "gateway/faulty_tunnel": ("integration/test_faults.py", "bandwidth"),
+    "gateway/forward": ("integration/test_websocket.py", "forward"),
+    "gateway/gateway": ("integration/test_http.py", "gateway"),
+    "gateway/request_body": ("unit/gateway/test_connection.py", "request_body"),
+    "gateway/upstream": ("integration/test_websocket.py", "Upstream"),
+    "instances/debugger": ("integration/test_debugging.py", "debug"),
+    "instances/health": ("integration/test_health_checks.py", "healthCheckConfig"),
+    "instances/hooks": ("integration/test_lifecycle.py", "HookCalled"),
+    "instances/launcher": ("integration/test_lifecycle.py", "InstanceChanged"),
+    "instances/machine": ("integration/test_port_binding.py", "try_port_binding"),
+    "instances/pool": ("integration/test_instances.py", "instanceConcurrency"),
+    "matrix/trials": ("integration/test_matrix.py", '"matrix"'),
+    "processes/command": ("integration/test_exec.py", "command"),
+    "processes/keeper": ("integration/test_freezing.py", "keeper"),
+    "processes/keeper_client": ("integration/test_freezing.py", "KeeperClient"),
+    "processes/memory": ("integration/test_memory_limit.py", "MemoryWatch"),
+    "processes/process": ("integration/test_freezing.py", "FunctionProcess"),
+    "serving/run": ("integration/test_lifetime.py", "Billing"),
+    "serving/signals": ("integration/test_lifetime.py", "SIGHUP"),
+    "smoke/prober": ("integration/test_smoke.py", "prober"),
+    "testing/pytest_fixtures": ("integration/test_pytest_plugin.py", "fcemu_config"),
+}
+
+
+def test_table_of_tests_names_modules() -> None:
+    """Each row of the table is about a module that does I/O."""
+    assert {Path(f"{name}.py") for name in TESTED_IN} <= KNOWN - set(PURE)
+
+
+@pytest.mark.parametrize("path", [p for p in MODULES if p not in PURE and p.name != "__init__.py"], ids=str)
+def test_io_module_has_its_tests(path: Path) -> None:
+    """Each module that does I/O has a test file of its name, or the table names the file that tests it."""
+    tests, name = ROOT / "tests", str(path.with_suffix(""))
+    own = (tests / "unit" / path.parent / f"test_{path.name}", tests / "integration" / f"test_{path.name}")
+    if not any(file.exists() for file in own):
+        file, mentioned = TESTED_IN.get(name, ("", ""))
+        assert file, f"{name} has no test file of its name; write one, or add a row to TESTED_IN"
+        assert mentioned in (tests / file).read_text()
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "tests").rglob("test_*.py")), ids=lambda path: path.name)

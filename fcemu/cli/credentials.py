@@ -107,9 +107,9 @@ def _signing_key(config: Path | None, access_key_id: str | None, secret: str | N
 
 def _key_pair(algorithm: str, file: Path | None) -> KeyPair:
     from fcemu.clients.tokens import KeyPair
-    from fcemu.state_folder import folder
+    from fcemu.state_folder import state_folder
 
-    file = file or folder(os.environ) / f"jwt-{algorithm}.json"
+    file = file or state_folder(os.environ) / f"jwt-{algorithm}.json"
     try:
         if file.exists():
             pair = KeyPair.from_json(file.read_text())

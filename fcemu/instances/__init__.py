@@ -1,13 +1,13 @@
-"""Make an instance exist.
+"""Start, watch and stop instances.
 
 machine      what instances can have on this machine
-environment  what a function's process finds around it
-debugging    how it is started under a debugger
-debugger     what this machine has to debug it with
-readiness    is its server up, and where?
-hooks        initializer and pre-stop
-health       is it checked, and does it pass?
-launcher     how an instance comes to exist, and how it ends
+environment  the command, variables and headers that a function gets
+debugging    how a command is started under a debugger
+debugger     the debugger and the port that this machine offers
+readiness    is the function's server up, and where does it listen?
+hooks        calls to initializer and pre-stop
+health       health checks of an instance
+launcher     starts and stops one instance
 running      an instance that accepts requests
 pool         carries out the scheduler's actions; leases slots
 """

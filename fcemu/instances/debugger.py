@@ -1,4 +1,4 @@
-"""What does this machine have to debug a function with? Scripts, a debugpy, a free port (`fcemu serve --debug`)."""
+"""How is a function debugged on this machine? Finds its scripts, a debugpy and a free port (`fcemu serve --debug`)."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ from fcemu.errors import FcemuError, FCError, Refusal
 from fcemu.instances.debugging import FIRST_PORT, Debuggable, Debugged, Script, debuggable, debugged
 
 _BEGINNING = 8192
-"""Bytes of a script that are looked at."""
+"""Bytes of a script that are read."""
 
 
 async def under_debugger(
     argv: Sequence[str], code: Path, environment: Mapping[str, str], taken: set[int]
 ) -> tuple[Debugged, int] | None:
-    """A function's start command with a debugger in it, and its port; None if no debugger is known for it.
+    """A function's start command with a debugger in it, and the debugger's port; None if no debugger fits the command.
 
     Args:
+        argv: the start command.
         code: the function's folder.
         environment: the function's variables.
-        taken: ports of other instances, which may not listen yet; the new one is added.
+        taken: debugger ports of other instances, which may not listen yet; the new port is added.
 
     Raises:
-        FCError: it is a Python function, and there is no debugpy.
+        FCError: it is a Python function and no debugpy is installed.
     """
     command = debuggable(argv, lambda word: _script(word, code, environment))
     if command is None:
@@ -72,12 +73,12 @@ async def _has_debugpy(command: Debuggable, code: Path, environment: Mapping[str
             stderr=asyncio.subprocess.DEVNULL,
         )
     except OSError:
-        return False  # the start itself will tell
+        return False  # the start will fail with a better error
     return await probe.wait() == 0
 
 
 def _port(first: int, taken: set[int]) -> int:
-    """The port where debuggers look by default, or any free one."""
+    """The debugger's default port, or any free one."""
     wanted = first
     while True:
         with contextlib.closing(socket.socket()) as sock, contextlib.suppress(OSError):

@@ -1,7 +1,7 @@
-"""How is a function started under a debugger? With Node's inspector or debugpy, and without waiting for anybody.
+"""How is a function started under a debugger? With Node's inspector or with debugpy; neither pauses the function.
 
-Node itself gets its flag. Where a tool starts Node, as in `npm start`, the flag would give the inspector to the tool;
-there `inspector.cjs`, which NODE_OPTIONS brings into every Node process, opens one in the process that listens.
+A `node` command gets a flag. A tool that starts Node, as `npm start` does, would open the inspector in itself. There
+NODE_OPTIONS loads `inspector.cjs` into every Node process, and it opens the inspector in the process that listens.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from fcemu.errors import StartError
 Language = Literal["node", "python"]
 
 FIRST_PORT: dict[Language, int] = {"node": 9229, "python": 5678}
-"""Where debuggers look by default; each further instance needs a port of its own."""
+"""Default ports of the debuggers. Each further instance needs a port of its own."""
 
 _HOST = "127.0.0.1"
 _PRELOADED = str(Path(__file__).with_name("inspector.cjs"))
@@ -31,26 +31,26 @@ _ENV = re.compile("env")
 
 _NODE_IN_SHELL = re.compile(r"^[^#\n]*?(?<![\w.-])(node(js)?|np[mx]|yarn|pnpm)(?![\w./-])", re.MULTILINE)
 _PYTHON_FLAG = re.compile(r"-([^cmWX]*)([cmWX]?)(.*)", re.DOTALL)
-# How pip begins a console script whose interpreter is too long for a first line, or has a blank in its path.
+# The beginning of a console script by pip, if the interpreter's path is too long for the first line or has a blank.
 _PIP_BEGINS = re.compile(r"""#!/bin/sh\n'''exec' "?([^"\n]+?)"? "\$0" "\$@"\n""")
 
 
 class Script(NamedTuple):
-    """A program that is a text."""
+    """A program that is a text file."""
 
     path: str
     text: str
-    """Its beginning; some kilobytes do."""
+    """The first kilobytes of its text."""
 
 
 @dataclass(frozen=True)
 class Debuggable:
-    """A start command that a debugger can be put into.
+    """A start command into which a debugger can be inserted.
 
     Attributes:
-        language: whose debugger.
-        head: the words before the debugger's: the interpreter and its flags. Empty where a tool starts Node.
-        rest: the words behind it.
+        language: which debugger fits.
+        head: the words before the debugger: the interpreter and its flags. Empty if a tool starts Node.
+        rest: the words after the debugger.
     """
 
     language: Language
@@ -59,7 +59,7 @@ class Debuggable:
 
     @property
     def probe(self) -> list[str]:
-        """For Python: a command that ends with 0 if the function's interpreter has a debugpy of its own."""
+        """For Python: a command that exits with 0 if the function's interpreter has debugpy installed."""
         return [*self.head, "-c", "import debugpy"]
 
 
@@ -68,9 +68,9 @@ class Debugged:
     """A start command with a debugger in it.
 
     Attributes:
-        argv: what to run instead.
+        argv: the command to run instead.
         environment: variables to set.
-        attach: a line for the user: where to attach, and with what.
+        attach: a line for the user that says where and how to attach.
     """
 
     argv: list[str]
@@ -79,12 +79,12 @@ class Debugged:
 
 
 def debuggable(argv: Sequence[str], script: Callable[[str], Script | None]) -> Debuggable | None:
-    """Whose debugger a start command takes, and where; None if that is not known, as for a compiled program.
+    """Which debugger fits a start command, and where it goes; None if none is known, as for a compiled program.
 
     Args:
         argv: the start command.
-        script: the text that a word names as a program: a path, relative to the code folder, or a name in the
-            function's PATH; None if there is no such file, or it is a binary.
+        script: finds the script that a word means: a path relative to the code folder, or a name in the function's
+            PATH; None if there is no such file or it is binary.
     """
     env, words = _after_env(argv)
     if not words:
@@ -100,7 +100,7 @@ def debuggable(argv: Sequence[str], script: Callable[[str], Script | None]) -> D
         flags, target = _python(words)
         return Debuggable("python", (*env, *flags), tuple(target)) if target else None
     if _is(_NODE, words[0]) and direct:
-        # An inspector that the command asks for itself would be another port than the one that is told.
+        # The command's own --inspect would open another port than the one that is reported.
         flags = list(takewhile(lambda word: word.startswith("-"), words[1:]))
         kept = [flag for flag in flags if not flag.startswith("--inspect")]
         return Debuggable("node", (*env, words[0]), (*kept, *words[1 + len(flags) :]))
@@ -117,15 +117,16 @@ def debugged(
     own_debugpy: bool = False,
     our_debugpy: str | None = None,
 ) -> Debugged:
-    """The command with a debugger that listens on a port of 127.0.0.1.
+    """The command with a debugger in it that listens on 127.0.0.1.
 
     Args:
+        port: where the debugger listens.
         environment: the function's variables; its NODE_OPTIONS are kept.
         own_debugpy: whether the function's interpreter has debugpy (`Debuggable.probe`).
-        our_debugpy: the folder of fcemu's debugpy, run by its path where the function's interpreter has none.
+        our_debugpy: the folder of fcemu's debugpy, which is run by its path if the function's interpreter has none.
 
     Raises:
-        StartError: there is no debugpy at all.
+        StartError: there is no debugpy.
     """
     if command.language == "python":
         if own_debugpy:
@@ -136,7 +137,7 @@ def debugged(
             raise StartError("debugging Python needs debugpy: pip install 'fcemu[debug]'")
         return Debugged(
             [*command.head, *debugpy, "--listen", f"{_HOST}:{port}", *command.rest],
-            # Else three lines of warning at each start, since Python 3.11: its frozen modules cannot be debugged.
+            # Otherwise Python 3.11 and later print three lines at each start: frozen modules cannot be debugged.
             {"PYDEVD_DISABLE_FILE_VALIDATION": "1"},
             f"debugpy on {_HOST}:{port}: VS Code, launch.json "
             f'{{"name": "fcemu", "type": "debugpy", "request": "attach", '
@@ -157,7 +158,7 @@ def _is(kind: re.Pattern[str], word: str) -> bool:
 
 
 def _after_env(argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    """`env` with its assignments, if the command begins so, and the command behind it."""
+    """Splits a command into `env` with its assignments, if it begins so, and the rest."""
     length = 0
     if argv and _is(_ENV, argv[0]):
         length = 1 + len(list(takewhile(lambda word: "=" in word, argv[1:])))
@@ -165,7 +166,7 @@ def _after_env(argv: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _interpreter(text: str) -> list[str]:
-    """What the kernel runs a script with; `env` is left out, since names are looked up in PATH anyhow."""
+    """The interpreter in a script's first line. `env` is left out, because names are looked up in PATH anyway."""
     if begins := _PIP_BEGINS.match(text):
         return [begins[1]]
     words = text.partition("\n")[0].removeprefix("#!").split() if text.startswith("#!") else []
@@ -173,11 +174,11 @@ def _interpreter(text: str) -> list[str]:
 
 
 def _python(words: list[str]) -> tuple[list[str], list[str]]:
-    """A Python command's interpreter with its flags, and what it runs: a file, `-m` or `-c`; nothing if it asks."""
+    """Splits a Python command into the interpreter with its flags, and what it runs: a file, `-m`, `-c`, or nothing."""
     position = 1
     while position < len(words) and words[position] != "-":
         flag = _PYTHON_FLAG.fullmatch(words[position])
-        if flag is None:  # no flag
+        if flag is None:  # a file
             return words[:position], words[position:]
         letters, option, value = flag.groups()
         if option in ("c", "m"):  # also `-um module` and `-mmodule`
@@ -188,7 +189,7 @@ def _python(words: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _runs_node(words: list[str], script: Callable[[str], Script | None]) -> bool:
-    """Whether a shell's script, or the text behind its `-c`, names Node or a tool that starts it."""
+    """Whether the script of a shell command, or the text after its `-c`, names Node or a tool that starts Node."""
     name = next((word for word in words[1:] if not word.startswith("-")), "")
     file = script(name if "/" in name else f"./{name}")
     return _NODE_IN_SHELL.search(file.text if file else "\n".join(words[1:])) is not None

@@ -1,4 +1,4 @@
-"""What does a function find around it? Its command, folder, variables; the headers of each request. (D/04/047, 5.5)"""
+"""What does a function get from the platform? Its command, its variables, the headers of each request (D/04/047)."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from pathlib import Path
 from fcemu.model import Function
 
 RESERVED = ("FC_", "ALIBABA_CLOUD_")
-"""Prefixes that the platform sets; the developer's own shell never leaks them into a function."""
+"""Prefixes of the platform's variables. Such variables of the developer's shell never reach a function."""
 
 
 def command(function: Function, code: Path) -> list[str]:
-    """The start command, with the cloud's code folder `/code` read as the local one."""
+    """The start command, with the cloud's code folder `/code` replaced by the local one."""
     return [local_path(part, code) for part in function.start_command]
 
 
 def local_path(part: str, code: Path) -> str:
-    """`/code/x` as a path below the local code folder; anything else as it is."""
+    """`/code/x` as a path below the local code folder; other words unchanged."""
     if part == "/code" or part.startswith("/code/"):
         return str(code / part.removeprefix("/code").lstrip("/"))
     return part
@@ -36,11 +36,15 @@ def variables(
 ) -> dict[str, str]:
     """The environment of an instance.
 
-    The developer's own variables, less those with a reserved prefix; then the function's; then the .env file's; then
-    what the platform injects, which wins as in the cloud.
+    The developer's variables without those with a reserved prefix, then the function's, then the .env file's, then the
+    platform's. Later ones win, as in the cloud.
 
     Args:
-        run: names the front, for `fcemu prune` to know what was left behind by one that is gone.
+        code: the local code folder.
+        port: where the server should listen.
+        run: identity of the front; `fcemu prune` uses it to find processes whose front is gone.
+        env_file: variables of `fcemu.envFile`.
+        inherited: the developer's variables.
     """
     own = {name: value for name, value in inherited.items() if not name.startswith(RESERVED)}
     return {
@@ -61,7 +65,7 @@ def variables(
         "FC_TIMEOUT": str(function.timeout),
         "FC_VER_ID": "",
         "FCEMU_RUN": run,
-        # Credentials of the function's role: there is no role on a laptop, so they are empty, not somebody else's.
+        # Credentials of the function's role. A local machine has no role, so they are empty.
         "ALIBABA_CLOUD_ACCESS_KEY_ID": "",
         "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "",
         "ALIBABA_CLOUD_SECURITY_TOKEN": "",
@@ -69,7 +73,7 @@ def variables(
 
 
 def common_headers(function: Function, qualifier: str, account_id: str) -> tuple[tuple[bytes, bytes], ...]:
-    """The headers that every request to a function carries; those without a value are sent empty (5.3)."""
+    """The headers of every request to a function. Those without a local value are sent empty (semantics 5.3)."""
     values = {
         "Access-Key-Id": "",
         "Access-Key-Secret": "",

@@ -1,4 +1,4 @@
-"""How is an instance checked? A GET to `healthCheckConfig.httpGetUrl`, again and again (D/04/038)."""
+"""Health checks of an instance: a GET of `healthCheckConfig.httpGetUrl` at regular intervals (D/04/038)."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from fcemu.model import HealthCheckConfig
 from fcemu.processes.process import FunctionProcess
 from fcemu.scheduling.health import Health, passes
 
-_REMEDY = "answer GET {path} with 200 to 399 within {seconds} s (healthCheckConfig); initialDelaySeconds gives it time"
+_REMEDY = (
+    "answer GET {path} with 200 to 399 within {seconds} s (healthCheckConfig); "
+    "initialDelaySeconds delays the first check"
+)
 
 
 async def check(config: HealthCheckConfig, host: str, port: int) -> FCError | None:
-    """Ask an instance once; returns why it does not pass, or None."""
+    """Check an instance once; returns why it does not pass, or None if it passes."""
     import aiohttp  # slow to import, and few functions have health checks
 
     timeout = aiohttp.ClientTimeout(total=config.timeoutSeconds)
@@ -27,11 +30,11 @@ async def check(config: HealthCheckConfig, host: str, port: int) -> FCError | No
         ):
             if passes(response.status):
                 return None
-            status, reason = response.status, f"it answers {response.status}"
+            status, reason = response.status, f"the answer is {response.status}"
     except TimeoutError:
-        status, reason = "timeout", f"it does not answer within {config.timeoutSeconds} s"
+        status, reason = "timeout", f"no answer within {config.timeoutSeconds} s"
     except (aiohttp.ClientError, OSError) as error:
-        status, reason = "unreachable", f"it cannot be asked: {error}"
+        status, reason = "unreachable", f"the instance cannot be reached: {error}"
     return FCError(
         Refusal.HEALTH_CHECK_FAILED,
         status=status,
@@ -41,7 +44,7 @@ async def check(config: HealthCheckConfig, host: str, port: int) -> FCError | No
 
 
 async def first(config: HealthCheckConfig, host: str, port: int, clock: Clock, process: FunctionProcess) -> None:
-    """Wait the initial delay and make the first check, which decides whether the instance starts.
+    """Wait for the initial delay and make the first check, which decides whether the instance starts.
 
     Raises:
         FCError: HEALTH_CHECK_FAILED.
@@ -57,11 +60,12 @@ async def first(config: HealthCheckConfig, host: str, port: int, clock: Clock, p
 
 
 class HealthChecks:
-    """The checks of one instance from its start to its end.
+    """The periodic checks of one instance, from its start to its end.
 
     Args:
-        on_change: told when the instance becomes unhealthy, with the last check, or healthy again, with None.
-        awake: whether the instance can answer now; one that is frozen is not asked (INF).
+        on_change: called with the last check's error when the instance becomes unhealthy, and with None when it is
+            healthy again.
+        awake: whether the instance can answer now; a frozen one is not checked (INF).
     """
 
     def __init__(
@@ -85,7 +89,7 @@ class HealthChecks:
         self._schedule()
 
     def close(self) -> None:
-        """Check no more."""
+        """Stop checking."""
         self._timer.cancel()
         if self._task is not None:
             self._task.cancel()
@@ -104,6 +108,6 @@ class HealthChecks:
     async def _check(self) -> None:
         failed = await check(self._config, self._host, self._port)
         self._schedule()
-        # One that was frozen meanwhile had no chance.
+        # An instance that was frozen meanwhile could not answer.
         if self._awake() and self._health.observe(failed is None):
             self._on_change(failed)

@@ -15,11 +15,11 @@ _REQUESTS: dict[Hook, tuple[str, str]] = {"Initialize": ("POST", "/initialize"),
 
 
 class HookFailed(Exception):
-    """A hook answered something else than 2xx, too late, or not at all; the text says which."""
+    """A hook did not answer 2xx in time. The text says what happened."""
 
 
 def new_request_id() -> str:
-    """The request id of a hook's call."""
+    """A request id for a hook call: a UUID."""
     return str(uuid.uuid4())
 
 
@@ -36,11 +36,11 @@ async def call(
     """Call a hook of an instance.
 
     Args:
-        host, port: where the instance accepts.
+        host, port: where the instance accepts connections.
         timeout: seconds.
 
     Raises:
-        HookFailed: it did not succeed.
+        HookFailed: the hook did not answer 2xx in time.
     """
     import aiohttp  # slow to import, and few functions have hooks
 

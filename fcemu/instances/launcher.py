@@ -1,7 +1,7 @@
-"""How does an instance come to exist, and how does it end?
+"""How does an instance start, and how does it stop?
 
-A process is started on an address of its own, its server comes up, the initializer is called, the first health check
-passes; then it is ready. At its end the pre-stop hook is called, then it is stopped.
+Start: run the command with an address of its own, wait for its server, call the initializer, make the first health
+check. Stop: call the pre-stop hook, then stop the process.
 """
 
 from __future__ import annotations
@@ -21,25 +21,27 @@ from fcemu.instances import environment, health, hooks, readiness
 from fcemu.instances.debugger import under_debugger
 from fcemu.instances.machine import Machine, try_out
 from fcemu.instances.running import RunningInstance
-from fcemu.journal import FaultFired, HookCalled, Journal, LogLine, Notice
+from fcemu.journal import FaultFired, HookCalled, Journal, LogLine, Notice, NoticeKind
 from fcemu.model import Account, Function
 from fcemu.processes.identity import identity
+from fcemu.processes.keeper_client import KeeperClient
 from fcemu.processes.memory import MemoryWatch
 from fcemu.processes.port_binding import PortBinding, own_address
-from fcemu.processes.process import FunctionProcess, Keeper, Stream
+from fcemu.processes.process import FunctionProcess, Stream
 from fcemu.scheduling.billing import BillingMeter
 
 
 class Launcher:
-    """Brings instances to life and to their end. Use it from one event loop.
+    """Starts and stops instances. Use it from one event loop.
 
     Args:
-        meter: where the time of hooks is billed.
-        faults: what goes wrong with starts on purpose.
+        account: for its id and settings.
+        meter: bills the time of hooks.
+        faults: the fault rules, some of which affect starts.
         debug: let debuggers attach.
 
     Attributes:
-        env_file: variables of `fcemu.envFile`.
+        env_file: variables of `fcemu.envFile`; new instances get them.
     """
 
     def __init__(
@@ -61,19 +63,19 @@ class Launcher:
         self._debug = debug
         self._meter = meter
         self._run = identity(os.getpid()) or ""
-        self._keeper = Keeper()
-        # Memory is used in real time: a clock that is put forward by a day must not look 345,600 times.
+        self._keeper = KeeperClient()
+        # Memory is used in real time: advancing a test's clock by a day must not cause 345,600 measurements.
         self._watch = MemoryWatch(SystemClock())
         self._processes: dict[str, tuple[str, FunctionProcess]] = {}
-        self._alone: dict[str, str] = {}
+        self._single_instance: dict[str, str] = {}
         self._debug_ports: set[int] = set()
         self._machine: asyncio.Task[Machine] | None = None
 
     async def launch(self, function: Function, id: str) -> RunningInstance:
-        """Start an instance and wait until it is ready. Cancelling gives it up.
+        """Start an instance and wait until it is ready. Cancel it to give the instance up.
 
         Raises:
-            FCError: it did not start; its process is on the way to its end.
+            FCError: it did not start. Its process is being killed.
         """
         try:
             return await self._launch(function, id)
@@ -83,7 +85,7 @@ class Launcher:
             raise
 
     async def end(self, instance: RunningInstance, patience: float) -> None:
-        """Let an instance say good-bye for `patience` seconds at most, then stop its process."""
+        """Call the pre-stop hook, which may take `patience` seconds at most, then stop the process."""
         instance.drop_connections()
         pre_stop = instance.function.instanceLifecycleConfig.preStop
         if pre_stop is not None and not instance.process.exited.done():
@@ -93,7 +95,7 @@ class Launcher:
         instance.process.stop(self._settings.stopGrace)
 
     async def close(self) -> None:
-        """Stop every process, patient for `stopGrace` seconds, then the keeper."""
+        """Stop every process, which may take `stopGrace` seconds, then the keeper."""
         processes = [process for _, process in self._processes.values()]
         for process in processes:
             process.stop(self._settings.stopGrace)
@@ -104,9 +106,9 @@ class Launcher:
         self._watch.close()
         await asyncio.to_thread(self._keeper.close)
 
-    def why_alone(self, function: str) -> str | None:
-        """Why this machine can run one instance of the function only; None if it can run several."""
-        return self._alone.get(function)
+    def why_single_instance(self, function: str) -> str | None:
+        """Why this machine can run only one instance of the function; None if it can run several."""
+        return self._single_instance.get(function)
 
     # ---- the steps
 
@@ -117,7 +119,7 @@ class Launcher:
         configured = function.customRuntimeConfig.port
         machine = await self._on_this_machine()
         replace = machine.replace
-        alone = replace is None and name in self._alone
+        alone = replace is None and name in self._single_instance
         if alone and (former := [process.exited for owner, process in self._processes.values() if owner == name]):
             await asyncio.wait(former)
         port = configured if replace is not None or alone else _free_port()
@@ -138,7 +140,7 @@ class Launcher:
             argv = debugged[0].argv
             variables |= debugged[0].environment
         elif self._debug:
-            self._notice("warning", f"{name}: no debugger is known for {argv[0]}; it runs as ever")
+            self._notice("warning", f"{name}: no debugger is known for {argv[0]}; it runs without one")
 
         def on_line(stream: Stream, text: str) -> None:
             self._journal.write(LogLine(self._clock.wall_now(), name, id, stream, text))
@@ -155,7 +157,7 @@ class Launcher:
         process.exited.add_done_callback(lambda _: self._processes.pop(id, None))
         binding = None
         if replace is not None:
-            with contextlib.suppress(OSError):  # it did not get that far; why is told below
+            with contextlib.suppress(OSError):  # it exited first; the error follows below
                 binding = asked = PortBinding(await process.listener(), configured, own_address(), replace)
                 process.exited.add_done_callback(lambda _: asked.close())
         try:
@@ -169,7 +171,7 @@ class Launcher:
             configured_port=configured,
             timeout=self._settings.startTimeout,
             clock=self._clock,
-            # A debugger listens as well, which is no reason to warn.
+            # A debugger listens too, which is no reason to warn.
             warn=lambda text: None if debugged else self._notice("warning", f"{name}: {text}"),
             binding=binding,
         )
@@ -178,12 +180,12 @@ class Launcher:
             await self._hook(instance, "Initialize", initializer.timeout)
         if (check := function.customRuntimeConfig.healthCheckConfig) is not None and debugged is None:
             await health.first(check, instance.host, instance.port, self._clock, process)
-        if ready.fixed and name not in self._alone:
-            why = f"{name} always listens on port {instance.port}, so this machine can run one instance of it"
-            self._alone[name] = why
-            self._notice("warning", f"{why}: {_COST_OF_ONE.format(function=function)}")
+        if ready.fixed and name not in self._single_instance:
+            why = f"{name} always listens on port {instance.port}, so this machine can run only one instance of it"
+            self._single_instance[name] = why
+            self._notice("warning", f"{why}: {_COST_OF_ONE.format(function=function)}", "single-instance", name)
         if debugged is not None:
-            self._notice("info", f"{name} {id}: {debugged[0].attach}")
+            self._notice("info", f"{name} {id}: {debugged[0].attach}", "debugger", name)
         return instance
 
     async def _go_wrong(self, function: Function, id: str) -> None:
@@ -209,7 +211,7 @@ class Launcher:
                 )
 
     async def _hook(self, instance: RunningInstance, hook: hooks.Hook, timeout: float) -> None:
-        """Call a hook; its time is billed, the call is not counted.
+        """Call a hook. Its time is billed, but it does not count as an invocation.
 
         Raises:
             FCError: INITIALIZATION_FAILED.
@@ -248,10 +250,10 @@ class Launcher:
             record("End", error)
 
     async def _on_this_machine(self) -> Machine:
-        """What instances can have here, found out once.
+        """What instances can have on this machine; tested once.
 
         Raises:
-            FCError: `fcemu.portBinding: seccomp` is wanted and does not work here.
+            FCError: `fcemu.portBinding` is seccomp, which does not work here.
         """
         if self._machine is None:
             self._machine = asyncio.create_task(
@@ -266,19 +268,25 @@ class Launcher:
             )
         return machine
 
-    def _notice(self, level: Literal["info", "warning", "error"], text: str) -> None:
-        self._journal.write(Notice(self._clock.wall_now(), level, text))
+    def _notice(
+        self,
+        level: Literal["info", "warning", "error"],
+        text: str,
+        kind: NoticeKind | None = None,
+        function: str | None = None,
+    ) -> None:
+        self._journal.write(Notice(self._clock.wall_now(), level, text, kind, function))
 
 
 _COST_OF_ONE = (
-    "more than {function.instanceConcurrency} at once are refused with 429. In the cloud each instance has its own "
-    "address; here let the server listen on the port in FC_SERVER_PORT (in the cloud that is "
-    "{function.customRuntimeConfig.port} as well)"
+    "requests beyond {function.instanceConcurrency} at a time are refused with 429. In the cloud each "
+    "instance has its own address; here the server should listen on the port in FC_SERVER_PORT (in the cloud that is "
+    "{function.customRuntimeConfig.port})"
 )
 
 
 def _free_port() -> int:
-    """A TCP port that is free on every address of this machine right now."""
+    """A TCP port that is currently free on every address of this machine."""
     with contextlib.closing(socket.socket()) as sock:
         sock.bind(("0.0.0.0", 0))
         port: int = sock.getsockname()[1]

@@ -1,4 +1,4 @@
-"""What can instances have on this machine? Found out by trying it, once."""
+"""What can instances have on this machine? Self-tests find out, once."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fcemu.model import Settings
-from fcemu.processes.cgroups import Parents, candidates, is_frozen
+from fcemu.processes import cgroups
+from fcemu.processes.cgroups import Parents
 from fcemu.processes.keeper import SYSCALLS, write
+from fcemu.processes.keeper_client import KeeperClient
 from fcemu.processes.port_binding import PortBinding, own_address
-from fcemu.processes.process import Keeper
 
 _tests = itertools.count(1)
 
@@ -26,17 +27,17 @@ server = socket.socket()
 server.bind(("0.0.0.0", {_TEST_PORT}))
 server.listen()
 """
-"""It ends by itself: its end without a question about `listen` says that the socket could not be taken over."""
+"""It exits by itself. If it exits before the kernel asks about `listen`, its socket could not be taken over."""
 
 
 class Machine(NamedTuple):
     """What instances can have on this machine.
 
     Attributes:
-        replace: whether the sockets of instances that share the configured port are replaced; None if instances cannot
-            share it, and each gets a port of its own.
+        replace: how instances share the configured port: True if their sockets are replaced, False if they are
+            duplicated; None if instances cannot share it and each gets a port of its own.
         why_not: why they cannot share it.
-        parents: the parents of their control groups.
+        parents: the control groups in which groups of instances can be made.
     """
 
     replace: bool | None
@@ -44,8 +45,8 @@ class Machine(NamedTuple):
     parents: Parents
 
 
-async def try_out(keeper: Keeper, run: str, settings: Settings, inform: Callable[[str], None]) -> Machine:
-    """Try what the settings ask for.
+async def try_out(keeper: KeeperClient, run: str, settings: Settings, inform: Callable[[str], None]) -> Machine:
+    """Test the abilities that the settings ask for.
 
     Args:
         run: identity of the front.
@@ -56,44 +57,44 @@ async def try_out(keeper: Keeper, run: str, settings: Settings, inform: Callable
         return Machine(binding, "", parents)
     if settings.portBinding == "auto":
         inform(
-            f"several instances cannot share a port here: {binding}. Each gets a port of its own in "
-            "FC_SERVER_PORT; a function that ignores it gets one instance"
+            f"several instances cannot share a port here: {binding}. Each instance gets a port of its own in "
+            "FC_SERVER_PORT; a function that ignores the variable gets one instance"
         )
     return Machine(None, binding, parents)
 
 
-async def _port_binding(keeper: Keeper, settings: Settings) -> bool | str:
-    return "it is not wanted" if settings.portBinding == "port" else await try_port_binding(keeper)
+async def _port_binding(keeper: KeeperClient, settings: Settings) -> bool | str:
+    return "the configuration does not ask for it" if settings.portBinding == "port" else await try_port_binding(keeper)
 
 
-async def _control_groups(keeper: Keeper, run: str, settings: Settings) -> Parents:
+async def _control_groups(keeper: KeeperClient, run: str, settings: Settings) -> Parents:
     wanted = settings.freeze == "auto" or settings.memoryLimit == "auto"
     return await try_control_groups(keeper, run) if wanted else Parents(run)
 
 
-async def try_control_groups(keeper: Keeper, run: str) -> Parents:
-    """Which groups an instance of this front can have, found by making them and having a process in them.
+async def try_control_groups(keeper: KeeperClient, run: str) -> Parents:
+    """Which control groups an instance of this front can have. The test puts a process in groups and freezes it.
 
     Args:
-        run: identity of the front; it is in the groups' names.
+        run: identity of the front, which is part of the groups' names.
     """
-    for parent in candidates("memory"):
-        with contextlib.suppress(OSError):  # EBUSY where it has processes; then there is no memory.max below it
+    for parent in cgroups.candidates("memory"):
+        with contextlib.suppress(OSError):  # EBUSY if it has processes; then groups below it have no memory.max
             if parent.version == 2 and "memory" in (parent.folder / "cgroup.controllers").read_text().split():
                 write(f"{parent.folder}/cgroup.subtree_control", "+memory")
-    freezer = [Parents(run, freezer=parent) for parent in candidates("freezer")]
-    memory = [Parents(run, memory=parent) for parent in candidates("memory")]
+    freezer = [Parents(run, freezer=parent) for parent in cgroups.candidates("freezer")]
+    memory = [Parents(run, memory=parent) for parent in cgroups.candidates("memory")]
     return Parents(run, (await _first(keeper, freezer)).freezer, (await _first(keeper, memory)).memory)
 
 
-async def _first(keeper: Keeper, tried: list[Parents]) -> Parents:
+async def _first(keeper: KeeperClient, tried: list[Parents]) -> Parents:
     for parents in tried:
         if await _works(keeper, parents):
             return parents
     return Parents("")
 
 
-async def _works(keeper: Keeper, parents: Parents) -> bool:
+async def _works(keeper: KeeperClient, parents: Parents) -> bool:
     groups = parents.make(f"self-test-{next(_tests)}", 256)
     if not groups.folders:
         return False
@@ -107,7 +108,7 @@ async def _works(keeper: Keeper, parents: Parents) -> bool:
         inside = all(str(process.pid) in Path(folder, "cgroup.procs").read_text().split() for folder in groups.folders)
         process.freeze()
         for _ in range(1000):
-            if groups.freezer is None or is_frozen(groups.freezer):
+            if groups.freezer is None or cgroups.is_frozen(groups.freezer):
                 return inside
             await asyncio.sleep(0.001)
     except OSError:
@@ -118,8 +119,8 @@ async def _works(keeper: Keeper, parents: Parents) -> bool:
     return False
 
 
-async def try_port_binding(keeper: Keeper) -> bool | str:
-    """Whether it works here, found by doing it: False with duplicates, True with replaced sockets; else why not."""
+async def try_port_binding(keeper: KeeperClient) -> bool | str:
+    """How instances can share a port: False with duplicated sockets, True with replaced ones; a text says why not."""
     reason = "the kernel does not offer it"
     if sys.platform != "linux" or os.uname().machine not in SYSCALLS:
         return "it needs Linux on x86_64 or aarch64"

@@ -1,4 +1,4 @@
-"""Who carries out the scheduler's actions, and how does a request get a slot? `InstancePool.acquire`."""
+"""All instances of an account: gives invocations their slots, and carries out the scheduler's actions."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from fcemu.instances import readiness
 from fcemu.instances.health import HealthChecks
 from fcemu.instances.launcher import Launcher
 from fcemu.instances.running import RunningInstance
-from fcemu.journal import InstanceChanged, InvocationStarted, Journal, Notice
-from fcemu.model import Account, Function
+from fcemu.journal import InstanceChanged, InstancePhase, InvocationStarted, Journal, Notice
+from fcemu.model import Account, Function, HealthCheckConfig
 from fcemu.scheduling.actions import Action, Assign, Refuse, Start, Stop
 from fcemu.scheduling.billing import BillingMeter
 from fcemu.scheduling.fleet import Terms
@@ -26,20 +26,20 @@ from fcemu.scheduling.sessions import sessions_of
 from fcemu.trigger.affinity import SessionClaim
 
 _FREEZE_AFTER = 0.1
-"""Seconds without an invocation after which an instance is frozen: what it does right behind an answer still runs."""
+"""Seconds without an invocation after which an instance is frozen. What it does right after an answer still runs."""
 
 _DRAIN = {"drain": None, "cut": 0.0, "pin": float("inf")}
-"""Seconds that `fcemu.onReload` gives old instances; None for `fcemu.drainLimit`."""
+"""Seconds that old instances get to finish, by `fcemu.onReload`; None for `fcemu.drainLimit`."""
 
 
 @dataclass(frozen=True)
 class InstanceState:
-    """What an instance that accepts requests is doing.
+    """A snapshot of an instance that accepts requests.
 
     Attributes:
-        address: where the front dials it.
-        invocations: how many it runs.
-        frozen: it stands still until the next one.
+        address: where the front connects to it.
+        invocations: number of invocations that it runs.
+        frozen: it is suspended until the next invocation.
         memory_mb: resident memory of all its processes.
     """
 
@@ -52,12 +52,14 @@ class InstanceState:
 
 
 class Lease:
-    """A slot on an instance, held for as long as the invocation lasts: whoever gets one calls `release` once.
+    """A slot on an instance, held as long as the invocation lasts. The holder calls `release` exactly once.
 
     Attributes:
+        cold_start: the invocation waited for the instance to start.
         started: monotonic seconds; the execution timeout counts from here.
-        retire: set it, and the instance is replaced when the lease ends.
-        cut: how to end the invocation without the instance, should that be stopped under it; None if it needs no help.
+        retire: set it to have the instance replaced when the lease ends.
+        cut: called if the instance is stopped while it runs the invocation, to end the invocation; None if that
+            happens by itself.
     """
 
     __slots__ = ("_invocation", "_pool", "cold_start", "cut", "instance", "retire", "started")
@@ -74,11 +76,11 @@ class Lease:
         self.cut: Callable[[], None] | None = None
 
     def tell_session(self, id: str) -> None:
-        """The function told the id of the session that this invocation began."""
+        """The function returned an id for the session that this invocation began."""
         self._pool.scheduler.tell_session(self._invocation, id)
 
     def end_session(self) -> None:
-        """The session of this invocation is over."""
+        """This invocation ended its session."""
         self._pool.scheduler.end_session(self._invocation, self._pool.clock.now())
 
     def release(self) -> int:
@@ -90,9 +92,9 @@ class InstancePool:
     """All instances of an account. Use it from one event loop.
 
     Args:
-        account: what may run.
+        account: its functions, quotas and settings.
         env_file: variables of `fcemu.envFile`.
-        faults: what goes wrong on purpose, with starts.
+        faults: the fault rules, some of which affect starts.
         debug: let debuggers attach.
     """
 
@@ -107,7 +109,7 @@ class InstancePool:
     ) -> None:
         self.clock = clock
         self.meter = BillingMeter()
-        self._random = random.Random()  # of our own: a test that seeds the common one must not make ids repeat
+        self._random = random.Random()  # not the shared one: a test that seeds that must not make ids repeat
         self._settings = account.fcemu
         self._journal = journal
         self._functions: dict[str, Function] = {}
@@ -127,10 +129,14 @@ class InstancePool:
     # ---- for the gateway
 
     async def acquire(self, function: Function, invocation: str, session: SessionClaim | None = None) -> Lease:
-        """Get a slot of the function; cancelling the wait gives it up.
+        """Get a slot of the function. Cancel the call to give up waiting.
+
+        Args:
+            invocation: the request id.
+            session: the session that the request belongs to or begins.
 
         Raises:
-            FCError: 429 if there can be no slot, 412 if the instance did not start, 401 if there is no such session.
+            FCError: 429 if no slot is possible, 412 if the instance does not start, 401 if the session does not exist.
         """
         now, name = self.clock.now(), function.functionName
         actions = self.scheduler.submit(invocation, name, now, session)
@@ -148,7 +154,7 @@ class InstancePool:
         return lease
 
     async def _wait(self, invocation: str, actions: list[Action]) -> tuple[RunningInstance, bool]:
-        """Until the invocation has an instance; and whether that was started for it."""
+        """Wait for an instance; returns it, and whether the invocation waited for its start."""
         future: asyncio.Future[tuple[RunningInstance, bool]] = asyncio.get_running_loop().create_future()
         self._assigned[invocation] = future
         try:
@@ -174,10 +180,10 @@ class InstancePool:
     # ---- life
 
     async def warm(self) -> list[FCError]:
-        """Start what each function has at least: its minimum, and one instance unless `fcemu.start` is lazy.
+        """Start the minimum of each function, and at least one instance unless `fcemu.start` is lazy.
 
         Returns:
-            Why those that failed did.
+            The errors of the instances that did not start.
         """
         errors: list[FCError] = []
         for name in self._functions:
@@ -188,12 +194,13 @@ class InstancePool:
         return errors
 
     def update(self, account: Account, changed: frozenset[str], env_file: Mapping[str, str]) -> None:
-        """Take over an account. A function that has changed but for its triggers gets new instances.
+        """Serve another account. A function with any change but to its triggers gets new instances.
 
-        What runs finishes as it began; `fcemu.onReload` says how long it may (D/04/002 FAQ).
+        Running invocations finish in the old ones; `fcemu.onReload` limits the time for that (D/04/002 FAQ).
 
         Args:
-            changed: functions whose code, or variables, have changed.
+            changed: functions whose code or variables have changed.
+            env_file: variables of `fcemu.envFile`.
         """
         self._settings = account.fcemu
         self._launcher.env_file = env_file
@@ -206,7 +213,9 @@ class InstancePool:
             before = self._functions.get(name)
             self._configure(function)
             if before is not None and (name in changed or not _same_but_triggers(before, function)):
-                self._perform(self.scheduler.reload(name, now, alone=self._launcher.why_alone(name) is not None))
+                self._perform(
+                    self.scheduler.reload(name, now, alone=self._launcher.why_single_instance(name) is not None)
+                )
             self._perform(self.scheduler.warm(name, now, self._at_least))
 
     def instances(self) -> list[InstanceState]:
@@ -224,12 +233,12 @@ class InstancePool:
         ]
 
     def forget(self) -> None:
-        """Forget sessions, bills and back-offs."""
+        """Forget sessions, bills and failed starts."""
         self.meter.clear()
         self.scheduler.clear(self.clock.now())
 
     async def close(self) -> None:
-        """Stop every instance, patient for `stopGrace` seconds, then the keeper."""
+        """Stop every instance, which may take `stopGrace` seconds, then the keeper."""
         self._closing = True
         for task in self._starting.values():
             task.cancel()
@@ -238,7 +247,7 @@ class InstancePool:
                 timer.cancel()
         for checks in self._checks.values():
             checks.close()
-        # Who interrupts fcemu waits for the grace period, not for hooks that take longer.
+        # A user who stops fcemu waits no longer than the grace period, even if a hook may take longer.
         ends = (self._launcher.end(instance, self._settings.stopGrace) for instance in self._instances.values())
         await asyncio.gather(*ends)
         await self._launcher.close()
@@ -290,30 +299,32 @@ class InstancePool:
             errors.append(error)
             self._changed(function, id, "failed", error.message)
             self._perform(self.scheduler.failed(id, error, self.clock.now()))
-            if self.scheduler.is_behind(function.functionName):
-                text = f"{function.functionName}: the new code does not start, the former one still serves. "
-                self._notice("error", f"{text}{error.message}\nreason: {error.reason}\nremedy: {error.remedy}")
-            self._tell_back_off(function.functionName, error)
+            if self.scheduler.serves_old_code(function.functionName):
+                text = f"{function.functionName}: the new code does not start; the previous code still serves. "
+                text += f"{error.message}\nreason: {error.reason}\nremedy: {error.remedy}"
+                now = self.clock.wall_now()
+                self._journal.write(Notice(now, "error", text, "reload-failed", function.functionName))
+            self._notice_back_off(function.functionName, error)
             return
         except asyncio.CancelledError:
-            self._changed(function, id, "ended", "it was given up before it was ready")
+            self._changed(function, id, "ended", "given up before it was ready")
             raise
         self._instances[id] = instance
         self._changed(function, id, "ready", f"{instance.host}:{instance.port}")
         instance.process.exited.add_done_callback(lambda _: self._on_exit(instance))
         if (check := function.customRuntimeConfig.healthCheckConfig) is not None and not instance.debugged:
-            self._check(instance, check)
+            self._start_checking(instance, check)
         self._perform(self.scheduler.ready(id, self.clock.now()))
         self._cap(function.functionName)
 
-    def _check(self, instance: RunningInstance, check: Any) -> None:
+    def _start_checking(self, instance: RunningInstance, config: HealthCheckConfig) -> None:
         def on_change(unhealthy: FCError | None) -> None:
             function, id = instance.function, instance.id
             self._changed(function, id, "healthy" if unhealthy is None else "unhealthy", _reason(unhealthy))
             self._perform(self.scheduler.health(id, unhealthy, self.clock.now()))
 
         self._checks[instance.id] = HealthChecks(
-            check, instance.host, instance.port, self.clock, on_change, lambda: not instance.process.frozen
+            config, instance.host, instance.port, self.clock, on_change, lambda: not instance.process.frozen
         )
 
     def _stop(self, id: str, reason: str) -> None:
@@ -322,7 +333,7 @@ class InstancePool:
         instance = self._instances.pop(id, None)
         if instance is not None:
             self._changed(instance.function, id, "stopping", reason)
-            self._uncheck(id)
+            self._stop_checking(id)
             for lease in list(instance.leases):
                 if lease.cut is not None:
                     lease.cut()
@@ -330,36 +341,38 @@ class InstancePool:
 
     def _on_exit(self, instance: RunningInstance) -> None:
         function, process = instance.function, instance.process
-        code = process.exited.result().code
-        self._uncheck(instance.id)
+        name, code = function.functionName, process.exited.result().code
+        self._stop_checking(instance.id)
         detail = f"exit code {code}"
+        now = self.clock.wall_now()
         if process.out_of_memory:
             detail += f": it used more than its memorySize of {function.memorySize} MB"
-            self._notice(
-                "error",
-                f"{function.functionName}: instance {instance.id} was ended, as the cloud does, because it used more "
-                f"than its memorySize of {function.memorySize} MB; raise it, or set `fcemu: {{memoryLimit: off}}`",
+            text = (
+                f"{name}: instance {instance.id} was killed, as in the cloud, because it used more than its memorySize "
+                f"of {function.memorySize} MB; raise memorySize, or set `fcemu: {{memoryLimit: off}}`"
             )
-        self._changed(function, instance.id, "ended", detail)
-        if self._instances.pop(instance.id, None) is not None and not self._closing:  # nobody asked for it
+            self._journal.write(Notice(now, "error", text, "memory-limit", name))
+        reason: Literal["memory-limit"] | None = "memory-limit" if process.out_of_memory else None
+        self._journal.write(InstanceChanged(now, name, instance.id, "ended", detail, code, reason))
+        if self._instances.pop(instance.id, None) is not None and not self._closing:  # it exited by itself
             instance.drop_connections()
             error = readiness.exited(process, function.start_command)
             self._perform(self.scheduler.ended(instance.id, error, self.clock.now()))
-            self._tell_back_off(function.functionName, error)
+            self._notice_back_off(function.functionName, error)
 
-    def _uncheck(self, id: str) -> None:
+    def _stop_checking(self, id: str) -> None:
         if (checks := self._checks.pop(id, None)) is not None:
             checks.close()
 
-    def _tell_back_off(self, name: str, error: FCError) -> None:
-        """Say that, and why, the next start of a function is put off."""
+    def _notice_back_off(self, name: str, error: FCError) -> None:
+        """Write a notice if the next start of a function is delayed."""
         seconds = self.scheduler.retry_at(name) - self.clock.now()
         if seconds > 0:
-            self._notice(
-                "warning",
-                f"{name}: {self.scheduler.failures(name)} instances in a row ended before they were of use; the next "
-                f"one is tried in {seconds:.0f} s. {error.message}",
+            text = (
+                f"{name}: {self.scheduler.failures(name)} instances in a row failed before they ran an "
+                f"invocation; the next is started in {seconds:.0f} s. {error.message}"
             )
+            self._journal.write(Notice(self.clock.wall_now(), "warning", text, "back-off", name))
 
     # ---- freezing (D/04/040)
 
@@ -368,17 +381,17 @@ class InstancePool:
         return self._settings.freeze == "auto" and not instance.debugged and not always
 
     def _freeze_idle(self) -> None:
-        """Freeze who has been idle for long enough; one timer serves all, so that a request costs none."""
+        """Freeze instances that have been idle for long enough. One timer serves all, so requests need no timer."""
         self._freeze_timer = None
         now = self.clock.now()
         waiting = []
         for instance in self._instances.values():
-            # One that never ran an invocation is not between two.
+            # An instance is frozen between two invocations, not before its first one.
             if not instance.leases and instance.idle_since and not instance.process.frozen:
                 if instance.idle_since + _FREEZE_AFTER > now:
                     waiting.append(instance.idle_since + _FREEZE_AFTER)
                 elif self._freezes(instance):
-                    # A server that thaws finds its own timeouts passed, and would close these under the next request.
+                    # A thawed server finds its timeouts passed, and would close these during the next request.
                     instance.drop_connections()
                     instance.process.freeze()
         if waiting:
@@ -388,7 +401,7 @@ class InstancePool:
 
     @property
     def _at_least(self) -> int:
-        """Instances that a function has before anybody asks for it."""
+        """Number of instances that a function has before its first invocation."""
         return 1 if self._settings.start == "eager" else 0
 
     def _configure(self, function: Function) -> None:
@@ -405,23 +418,20 @@ class InstancePool:
         self._cap(function.functionName)
 
     def _cap(self, name: str) -> None:
-        """Where this machine can run one instance of a function only, that is its limit."""
-        if (why := self._launcher.why_alone(name)) is not None:
+        """Limit a function to one instance if this machine cannot run more."""
+        if (why := self._launcher.why_single_instance(name)) is not None:
             self._perform(self.scheduler.cap(name, 1, why, self.clock.now()))
 
     def _keep(self, task: asyncio.Task[Any]) -> None:
-        """A task that nobody keeps may vanish."""
+        """Hold a reference to a task: the event loop does not."""
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     def _new_id(self) -> str:
         return instance_id(self.clock.wall_now(), self._random.getrandbits(96))
 
-    def _changed(self, function: Function, id: str, state: Any, detail: str = "") -> None:
+    def _changed(self, function: Function, id: str, state: InstancePhase, detail: str = "") -> None:
         self._journal.write(InstanceChanged(self.clock.wall_now(), function.functionName, id, state, detail))
-
-    def _notice(self, level: Literal["info", "warning", "error"], text: str) -> None:
-        self._journal.write(Notice(self.clock.wall_now(), level, text))
 
 
 def _reason(error: FCError | None) -> str:
@@ -429,5 +439,5 @@ def _reason(error: FCError | None) -> str:
 
 
 def _same_but_triggers(one: Function, other: Function) -> bool:
-    """Whether running instances do not differ: triggers are the gateway's, and take effect at the next request."""
+    """Whether both need the same instances: triggers belong to the gateway and take effect at the next request."""
     return one.model_copy(update={"triggers": []}) == other.model_copy(update={"triggers": []})

@@ -1,7 +1,7 @@
 """Is the function's server up, and where does it listen?
 
-In the cloud an instance has an address of its own, so a server on 127.0.0.1 or localhost is never reached (PAGE,
-FAQ). On Linux the front dials 127.0.0.2: a server on 0.0.0.0 accepts there, one on 127.0.0.1 refuses.
+In the cloud an instance has an address of its own, so a server on 127.0.0.1 or localhost cannot be reached (PAGE,
+FAQ). On Linux the front connects to 127.0.0.2: a server on 0.0.0.0 accepts there, and one on 127.0.0.1 does not.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ DIAL_HOST = "127.0.0.2" if sys.platform == "linux" else "127.0.0.1"
 _DIAL_EVERY = 0.02
 _LOOK_EVERY = 0.5
 _LOOPBACK_LOOKS = 3
-"""After so many looks a server that is on loopback only is taken to stay there: the cloud would wait 120 s."""
+"""After this many looks a server that listens only on loopback is taken to stay there. The cloud would wait 120 s."""
 
 
 class Listener(NamedTuple):
@@ -39,23 +39,23 @@ class Listener(NamedTuple):
 
     @property
     def loopback(self) -> bool:
-        """Nobody outside the instance would reach it."""
+        """Whether it can be reached only from inside the instance."""
         address = ipaddress.ip_address(self.host)
         mapped = getattr(address, "ipv4_mapped", None)
         return bool((mapped or address).is_loopback)
 
 
 class Ready(NamedTuple):
-    """Where an instance accepts."""
+    """Where an instance accepts connections."""
 
     host: str
     port: int
     fixed: bool
-    """The server ignored the port it was given and listens on the configured one: there can be no second."""
+    """The server ignored the port it was given and listens on the configured one: no second instance is possible."""
 
 
 async def dial(port: int) -> bool:
-    """Whether something accepts a connection as the front would make it."""
+    """Whether a connection as the front makes it is accepted."""
     with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as sock:
         sock.setblocking(False)
         try:
@@ -66,7 +66,11 @@ async def dial(port: int) -> bool:
 
 
 def listeners(pid: int) -> list[Listener]:
-    """The listening sockets of a function's process tree; orphans included, since they are its guard's children."""
+    """The listening sockets of a function's process tree, including orphans, which are children of the guard.
+
+    Args:
+        pid: of the function's own process.
+    """
     found: list[Listener] = []
     with contextlib.suppress(psutil.Error):
         guard = psutil.Process(pid).parent()
@@ -91,13 +95,16 @@ async def wait_until_ready(
     warn: Callable[[str], None],
     binding: PortBinding | None = None,
 ) -> Ready:
-    """Wait until the function's server accepts.
+    """Wait until the function's server accepts connections.
 
     Args:
-        port: where it was asked to listen (`FC_SERVER_PORT`).
+        command: the start command, for the error.
+        port: where the server should listen (`FC_SERVER_PORT`).
         configured_port: where it would listen in the cloud (`customRuntimeConfig.port`).
-        timeout: seconds; the cloud gives 120 (D/04/076).
-        binding: who answers its binds; then its listen is the exact moment, and nothing is dialled.
+        timeout: seconds; the cloud waits 120 (D/04/076).
+        warn: called once with a text for the user if the server listens somewhere else.
+        binding: answers the binds of the function. With it, `listen` is the exact moment of readiness and no connection
+            is tried.
 
     Raises:
         FCError: CA_EXITED or FUNCTION_NOT_STARTED, with the function's last output.
@@ -138,31 +145,36 @@ async def wait_until_ready(
 
 
 def last_output(process: FunctionProcess, limit: int = 4096) -> str:
-    """The function's last lines, at most `limit` characters."""
+    """The last lines of the function's output, at most `limit` characters."""
     return "\n".join(process.tail)[-limit:]
 
 
 def exited(process: FunctionProcess, command: Sequence[str]) -> FCError:
-    """The answer for a function whose process ended before its server was up."""
+    """The error for a function whose process exited before its server was up."""
     code = process.exited.result().code
     logs = last_output(process)
-    remedy = "run the start command in the code folder by hand; its output is above"
+    remedy = "run the start command by hand in the code folder; its output is above"
     if "EADDRINUSE" in logs or "ddress already in use" in logs:
         remedy = (
-            "the port is in use on this machine: end the other program, or let the server listen on the "
-            "port of the environment variable FC_SERVER_PORT"
+            "the port is in use on this machine: stop the other program, or let the server listen on the "
+            "port in the environment variable FC_SERVER_PORT"
         )
     return FCError(Refusal.CA_EXITED, cause=cause(code), command=" ".join(command), logs=logs, remedy=remedy)
 
 
 def cause(code: int) -> str:
-    """`code N, message:<strerror>` as the cloud words an exit code (D/04/076)."""
+    """`code N, message:<strerror>`, as the cloud words an exit code (D/04/076)."""
     text = os.strerror(code).lower()
     return f"code {code}" if text.startswith("unknown error") else f"code {code}, message:{text}"
 
 
 def not_executed(error: OSError, argv: Sequence[str], command: Sequence[str]) -> FCError:
-    """The answer for a start command that the system would not execute (D/04/076)."""
+    """The error for a start command that the system could not execute (D/04/076).
+
+    Args:
+        argv: the command with local paths.
+        command: the command as configured.
+    """
     if error.errno == errno.EACCES:
         return FCError(
             Refusal.CA_FILE_PERMISSION,
@@ -187,7 +199,7 @@ def not_executed(error: OSError, argv: Sequence[str], command: Sequence[str]) ->
 
 
 def _where_to_listen(port: int) -> str:
-    return f"Function Compute needs a server on 0.0.0.0:{port} (the port of FC_SERVER_PORT if it is set)"
+    return f"Function Compute needs a server on 0.0.0.0:{port} (on the port in FC_SERVER_PORT if it is set)"
 
 
 def _elsewhere(found: Sequence[Listener]) -> str:
@@ -201,7 +213,7 @@ def _on_loopback(process: FunctionProcess, listener: Listener, port: int, second
         port=port,
         seconds=round(seconds, 1),
         logs=last_output(process),
-        reason=f"the function listens on {host}:{listener.port}, which nobody outside its instance can reach",
+        reason=f"the function listens on {host}:{listener.port}, which cannot be reached from outside its instance",
         remedy=f"listen on 0.0.0.0 instead of 127.0.0.1 or localhost: {_where_to_listen(port)}",
     )
 
@@ -212,6 +224,6 @@ def _never_up(process: FunctionProcess, found: Sequence[Listener], port: int, se
         port=port,
         seconds=round(seconds, 1),
         logs=last_output(process),
-        reason=_elsewhere(found) if found else "the function listens on no port at all",
+        reason=_elsewhere(found) if found else "the function does not listen on any port",
         remedy=_where_to_listen(port),
     )

@@ -1,9 +1,9 @@
-"""Which control groups can an instance have here? They freeze it as a whole, and let the kernel hold its memory limit.
+"""Control groups of instances. They freeze an instance as a whole and let the kernel enforce its memory limit.
 
-A group of an instance is a folder that the front makes below its own group, so that the limits around the front count
-for its functions too. With v1 there is one for the freezer and one for memory, with v2 one for both, where memory can
-be limited at all: below a group that has processes of its own, as a terminal's or a container's, v2 has the freezer
-only. Often nothing is writable; then an instance is frozen and watched process by process.
+The front makes an instance's group as a folder below its own group, so that the limits of the front also apply to its
+functions. With v1 there is one group for the freezer and one for memory. With v2 there is one for both if memory can be
+limited: below a group that has processes of its own, as a terminal or a container has, v2 offers the freezer only.
+Often nothing is writable; then an instance is frozen and watched process by process.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from typing import Literal, NamedTuple
 from fcemu.processes.keeper import write
 
 _NAME = re.compile(r"fcemu-(\d+)-(\d+)-(\d+)-.+")
-"""pid namespace, pid and start of the front, instance: what a dead front has left is recognised by it."""
+"""pid namespace, pid and start of the front, instance. The name shows which front has left a group."""
 
 
 class Groups(NamedTuple):
-    """The control groups of one instance; None where there is none. With v2 both can be the same."""
+    """The control groups of one instance; None if it has none. With v2 both can be the same."""
 
     freezer: Path | None = None
     memory: Path | None = None
 
     @property
     def folders(self) -> list[str]:
-        """Each once, as the keeper wants them."""
+        """Each folder once, as the keeper expects them."""
         return [str(folder) for folder in dict.fromkeys(self) if folder is not None]
 
 
@@ -38,7 +38,7 @@ NO_GROUPS = Groups()
 
 
 class Parent(NamedTuple):
-    """The front's own group in a hierarchy; version is 1 or 2."""
+    """The front's own group in a hierarchy of control groups; `version` is 1 or 2."""
 
     folder: Path
     version: int
@@ -50,7 +50,7 @@ class Parents:
 
     Attributes:
         run: identity of the front.
-        freezer, memory: below which group; None where it cannot be done.
+        freezer, memory: the group below which they are made; None if that is not possible.
     """
 
     run: str
@@ -58,10 +58,11 @@ class Parents:
     memory: Parent | None = None
 
     def make(self, instance: str, memory_limit_mb: int | None = None) -> Groups:
-        """Make the groups of an instance; what cannot be made is None. They end with the process that they go to.
+        """Make the groups of an instance; a group that cannot be made is None. The guard removes them at the end.
 
         Args:
-            memory_limit_mb: the kernel ends the instance beyond it; None for no limit, and no group of memory.
+            instance: its id.
+            memory_limit_mb: the kernel kills the instance if it uses more; None for no limit and no memory group.
         """
         name = f"fcemu-{_pid_namespace()}-{self.run.replace(':', '-')}-{instance}"
         freezer = _made(self.freezer.folder / name) if self.freezer is not None else None
@@ -80,10 +81,10 @@ class Parents:
 
 
 def set_memory_limit(folder: Path, megabytes: int) -> None:
-    """Have the kernel end what is in a group when it takes more, swap included.
+    """Let the kernel kill the processes of a group when they use more memory than this, including swap.
 
     Raises:
-        OSError: it cannot be limited here.
+        OSError: memory cannot be limited here.
     """
     text = str(megabytes * 2**20)
     if (folder / "memory.max").exists():
@@ -98,7 +99,7 @@ def set_memory_limit(folder: Path, megabytes: int) -> None:
 
 
 def is_frozen(folder: Path) -> bool:
-    """Whether every process in a group stands still."""
+    """Whether every process in a group is frozen."""
     with contextlib.suppress(OSError):
         return "frozen 1" in (folder / "cgroup.events").read_text()
     with contextlib.suppress(OSError):
@@ -107,9 +108,9 @@ def is_frozen(folder: Path) -> bool:
 
 
 def candidates(ability: Literal["freezer", "memory"]) -> list[Parent]:
-    """Our own groups in the hierarchies that could do it, the better one first; whether they can, the self-test knows.
+    """The front's own groups in the hierarchies that may offer an ability, the better one first. A self-test decides.
 
-    v2's freezer is the better one: what it has frozen can be killed.
+    v2's freezer is the better one, because processes that it has frozen can be killed.
     """
     try:
         own = own_groups(Path("/proc/self/mountinfo").read_text(), Path("/proc/self/cgroup").read_text())
@@ -119,7 +120,11 @@ def candidates(ability: Literal["freezer", "memory"]) -> list[Parent]:
 
 
 def own_groups(mountinfo: str, cgroup: str) -> dict[str, Path]:
-    """The folders of a process's own groups by controller, "" for v2, from these two files of its folder in /proc."""
+    """The folders of a process's own groups, by controller; the key "" is v2.
+
+    Args:
+        mountinfo, cgroup: the texts of these files in the process's folder in /proc.
+    """
     paths = {}
     for line in cgroup.splitlines():
         _, controllers, path = line.split(":", 2)
@@ -127,7 +132,7 @@ def own_groups(mountinfo: str, cgroup: str) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for root, mounted, able in _hierarchies(mountinfo):
         for controller in able & paths.keys():
-            # A container may see a part of the hierarchy only, and a process be outside of that part.
+            # A container may see only a part of the hierarchy, and a process may be outside of that part.
             path, prefix = paths[controller], root.rstrip("/")
             if f"{path}/".startswith(f"{prefix}/") and ".." not in path:
                 found.setdefault(controller, Path(mounted, path[len(prefix) :].lstrip("/")))
@@ -135,7 +140,7 @@ def own_groups(mountinfo: str, cgroup: str) -> dict[str, Path]:
 
 
 def abandoned(is_alive: Callable[[str], bool]) -> list[Path]:
-    """The groups of this machine that fronts made which are no longer alive."""
+    """The groups on this machine whose front is no longer alive."""
     found = []
     try:
         mountinfo = Path("/proc/self/mountinfo").read_text()
@@ -145,14 +150,14 @@ def abandoned(is_alive: Callable[[str], bool]) -> list[Path]:
         for folder, names, _ in os.walk(mounted) if able & {"", "freezer", "memory"} else ():
             for name in names:
                 known = _NAME.fullmatch(name)
-                # In another container's pid namespace the front's pid would mean another process.
+                # In another pid namespace the front's pid means another process.
                 if known and int(known[1]) == _pid_namespace() and not is_alive(f"{known[2]}:{known[3]}"):
                     found.append(Path(folder, name))
     return found
 
 
 def _hierarchies(mountinfo: str) -> list[tuple[str, str, set[str]]]:
-    """Root and mount point of each mounted hierarchy, and its controllers; "" for v2."""
+    """Root, mount point and controllers of each mounted hierarchy; the controller of v2 is ""."""
     found = []
     for line in mountinfo.splitlines():
         fields, _, source = line.partition(" - ")

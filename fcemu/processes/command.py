@@ -1,19 +1,19 @@
-"""Who runs the author's command, and ends what is left of it?
+"""How is the command of `fcemu exec` run, so that none of its processes outlives it?
 
 ::
 
-    fcemu exec ── watcher ── the command ── whatever it starts
+    fcemu exec ── watcher ── the command ── its descendants
 
 The **watcher** is forked from `fcemu exec` before that has an event loop, threads or children, and waits. It is a child
-subreaper, as the guard of an instance is (`instances/keeper.py`): whatever descends from the command stays its child,
-and is ended when the command ends, or when the channel closes, however `fcemu exec` died. The command has a process
-group of its own, in the terminal's session, and dies with the watcher (parent-death signal).
+subreaper, as the guard of an instance is (`keeper.py`): all descendants of the command stay its descendants. It kills
+them when the command ends, or when the channel closes because `fcemu exec` died. The command has its own process group
+in the terminal's session, and dies with the watcher (parent-death signal).
 
-The command inherits stdin, stdout and stderr. Where it wants the terminal (a debugger's prompt, a shell) it gets
-it; Ctrl-Z stops the command and `fcemu exec`, as a shell expects of a job.
+The command inherits stdin, stdout and stderr. It gets the terminal when it needs one, for a prompt or a shell. Ctrl-Z
+suspends the command and `fcemu exec`, as a shell expects of a job.
 
-Messages are JSON, one a line. To the watcher: the environment to start with, then signals. From it: the command's
-process group, then its exit code, or the errno where it could not be executed.
+Messages are JSON, one per line. To the watcher: the environment to start with, then signals. From the watcher: the
+process group of the command, then its exit code, or the errno if it could not be executed.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ from fcemu.errors import FcemuError
 from fcemu.processes import keeper
 
 _GRACE = 1.0
-"""Seconds after SIGTERM that what the command has left running may take to end."""
+"""Seconds that the processes which the command has left running may take to end after SIGTERM."""
 
 _OUTSIDE = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGTTOU)
-"""Signals that the watcher leaves to `fcemu exec`, or that would stop it when it hands the terminal on."""
+"""Signals that `fcemu exec` handles, or that would suspend the watcher when it passes the terminal on."""
 
 
 class CannotRun(FcemuError):
-    """The command is not there (exit code 127) or cannot be executed (126), as shells tell it."""
+    """The command does not exist (exit code 127) or cannot be executed (126), as in shells."""
 
     def __init__(self, command: str, number: int) -> None:
         self.exit_code = 127 if number == errno.ENOENT else 126
@@ -55,14 +55,15 @@ class CannotRun(FcemuError):
         super().__init__(f"{command}: {what}")
 
 
-def check(command: str, path: str) -> None:
-    """Refuse a command that certainly cannot be run.
+def ensure_runnable(command: str, path: str) -> None:
+    """Look for a program before it is run.
 
     Args:
-        path: the folders in which one without a slash is looked for.
+        command: its name or path.
+        path: the folders in which a name without a slash is searched, as in PATH.
 
     Raises:
-        CannotRun: it is not there, or not executable.
+        CannotRun: it does not exist or is not executable.
     """
     if shutil.which(command, path=path) is not None:
         return
@@ -74,17 +75,17 @@ def check(command: str, path: str) -> None:
 
 
 class Command:
-    """A command that can be run once. Make it before there is an event loop or a thread.
+    """A command that can be run once. Create it before there is an event loop or a thread.
 
     Args:
         argv: the program and its arguments.
 
     Raises:
-        CannotRun: it certainly cannot be run.
+        CannotRun: the program does not exist or is not executable.
     """
 
     def __init__(self, argv: Sequence[str]) -> None:
-        check(argv[0], os.environ.get("PATH", os.defpath))
+        ensure_runnable(argv[0], os.environ.get("PATH", os.defpath))
         self._name = argv[0]
         self._channel, theirs = socket.socketpair()
         self._group: int | None = None
@@ -98,10 +99,13 @@ class Command:
         self._channel.setblocking(False)
 
     async def start(self, environment: Mapping[str, str]) -> None:
-        """Let it run.
+        """Run the command.
+
+        Args:
+            environment: its whole environment.
 
         Raises:
-            CannotRun: it cannot be executed.
+            CannotRun: it could not be executed.
         """
         await asyncio.get_running_loop().sock_sendall(self._channel, _line(environment=dict(environment)))
         first = await self._message()
@@ -110,30 +114,30 @@ class Command:
         self._group = first.get("group")
 
     async def wait(self) -> int:
-        """Wait until it has ended, and what it has left running was ended.
+        """Wait until the command has ended and all its descendants are gone.
 
         Returns:
-            Its exit code; 128 + n where signal n ended it.
+            Its exit code; 128 + n if signal n terminated it.
         """
         last = await self._message()
         if "exit" not in last and self._group is not None:
-            # Somebody killed the watcher; the command went with it, and what it has started goes now.
+            # The watcher was killed and the command died with it; kill the processes that it has started.
             keeper.kill_group(self._group, signal.SIGKILL)
         return int(last.get("exit", 128 + signal.SIGKILL))
 
     def send(self, signum: int) -> None:
-        """Pass a signal on to the command's process group."""
+        """Send a signal to the command's process group."""
         with contextlib.suppress(OSError):
             self._channel.send(_line(signal=signum))
 
     def close(self) -> None:
-        """End what is left of it."""
+        """Kill what is left of it."""
         self._channel.close()
         with contextlib.suppress(ChildProcessError):
             os.waitpid(self._watcher, 0)
 
     async def _message(self) -> dict[str, Any]:
-        """The watcher's next message; empty if there is none to come."""
+        """The watcher's next message; empty if there will be none."""
         data = b""
         with contextlib.suppress(ConnectionError):
             while not data.endswith(b"\n") and (part := await asyncio.get_running_loop().sock_recv(self._channel, 1)):
@@ -149,7 +153,7 @@ def _line(**message: Any) -> bytes:
 
 
 def _watch(channel: socket.socket, argv: Sequence[str]) -> NoReturn:
-    """The watcher's life."""
+    """Run the watcher."""
     try:
         inherited: dict[int, Any] = {signum: signal.getsignal(signum) for signum in (*_OUTSIDE, signal.SIGTSTP)}
         for signum in _OUTSIDE:
@@ -162,7 +166,7 @@ def _watch(channel: socket.socket, argv: Sequence[str]) -> NoReturn:
 
 
 def _start_message(channel: socket.socket) -> dict[str, Any] | None:
-    """What to start with; None when `fcemu exec` has come to its end without."""
+    """The start message; None if `fcemu exec` ended without sending one."""
     data = b""
     while not data.endswith(b"\n"):
         if not (part := keeper.receive(channel)):
@@ -181,7 +185,7 @@ def _run(
     pid = os.fork()
     if pid == 0:
         _become(argv, environment, inherited, watcher, failed_write)
-    with contextlib.suppress(OSError):  # both sides do it, so that neither has to wait
+    with contextlib.suppress(OSError):  # parent and child both do it, so neither has to wait
         os.setpgid(pid, pid)
     os.close(failed_write)
     errno_text = os.read(failed_read, 16)  # EOF once exec has succeeded
@@ -218,15 +222,15 @@ def _run(
 def _become(
     argv: Sequence[str], environment: Mapping[str, str], inherited: Mapping[int, Any], watcher: int, failed: int
 ) -> NoReturn:
-    """In the child: become the command. Whatever goes wrong is written to `failed`."""
+    """In the child: execute the command. The errno of a failure is written to `failed`."""
     try:
         os.setpgid(0, 0)
         keeper.prctl(keeper.PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != watcher:
-            os._exit(1)  # it died between fork and prctl
+            os._exit(1)  # the watcher died between fork and prctl
         signal.set_wakeup_fd(-1)
         for signum, handler in {**inherited, signal.SIGPIPE: None, signal.SIGCHLD: None}.items():
-            # What nohup has ignored stays ignored.
+            # A signal that nohup ignores stays ignored.
             signal.signal(signum, signal.SIG_IGN if handler is signal.SIG_IGN else signal.SIG_DFL)
         os.execvpe(argv[0], list(argv), dict(environment))
     except OSError as error:
@@ -236,7 +240,7 @@ def _become(
 
 
 def _reap(job: _Job) -> int | None:
-    """Reap whoever ended; the command's status if it was the one."""
+    """Reap children that have ended; returns the command's status if it is among them."""
     status = None
     with contextlib.suppress(ChildProcessError):
         while (change := os.waitpid(-1, os.WNOHANG | os.WUNTRACED))[0]:
@@ -250,7 +254,7 @@ def _reap(job: _Job) -> int | None:
 
 
 def _end_rest(group: int, grace: float) -> None:
-    """End what the command has left running."""
+    """Stop the processes that the command has left running."""
     if grace:
         keeper.kill_group(group, signal.SIGTERM)
         for pid in keeper.descendants(os.getpid()):
@@ -260,32 +264,32 @@ def _end_rest(group: int, grace: float) -> None:
         try:
             os.waitpid(-1, os.WNOHANG)
         except ChildProcessError:
-            break  # nobody is left
+            break  # no process is left
         time.sleep(0.005)
     keeper.kill_group(group, signal.SIGKILL)
     keeper.end_descendants()
 
 
 class _Job:
-    """The command as a job of the terminal, if there is one."""
+    """The command as a job of the terminal, if there is a terminal."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
         self._terminal: int | None = None
         with contextlib.suppress(OSError):
             self._terminal = os.open("/dev/tty", os.O_RDWR | os.O_CLOEXEC)
-            # Ctrl-Z reaches the group in the foreground: ours, until the command is given the terminal.
+            # Ctrl-Z reaches the foreground group, which is ours until the command gets the terminal.
             signal.signal(signal.SIGTSTP, self._pass_on)
 
     def stopped(self, signum: int) -> None:
-        """The command was stopped: give it the terminal that it wants, or stop with it until the shell continues us."""
+        """The command was suspended: give it the terminal, or suspend this process too, until it is continued."""
         if self._terminal is None or signum not in (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU):
             return
         had_it = self._foreground() == self.pid
         if signum == signal.SIGTSTP or self._foreground() != os.getpgrp():
             self.take_terminal()
             signal.signal(signal.SIGTSTP, signal.SIG_DFL)
-            # Where no shell could continue us, the kernel does not stop us either.
+            # The kernel does not suspend a group that no shell could continue.
             os.killpg(os.getpgrp(), signal.SIGTSTP)
             signal.signal(signal.SIGTSTP, self._pass_on)
         if self._foreground() == os.getpgrp() and (had_it or signum != signal.SIGTSTP):
@@ -293,7 +297,7 @@ class _Job:
         keeper.kill_group(self.pid, signal.SIGCONT)
 
     def take_terminal(self) -> None:
-        """Take back what the command was given."""
+        """Take the terminal back from the command."""
         if self._foreground() == self.pid:
             self._give_terminal(os.getpgrp())
 

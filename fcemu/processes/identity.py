@@ -1,4 +1,4 @@
-"""Which process is it? A pid is used again; together with the time of its start it is not."""
+"""Which process does a pid mean? Pids are reused; a pid together with the start time of its process is unique."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import psutil
 
 
 def identity(pid: int) -> str | None:
-    """`pid:start` of a process; None if there is none, or only its exit status is left."""
+    """`pid:start` of a process; None if there is no such process or it has exited."""
     try:
         if sys.platform == "linux":
-            # Ticks since the boot: seconds of the day would change for a running process when the clock is set.
+            # Ticks since boot, because wall time would change for a running process when the clock is set.
             fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
             return f"{pid}:{int(fields[19])}" if fields[0] not in (b"Z", b"X") else None
         process = psutil.Process(pid)

@@ -1,21 +1,21 @@
-"""Who starts a function's process, and who ends what is left of it?
+"""How is a function's process started, so that none of its descendants outlives it?
 
-Run as a program of its own, with the standard library alone::
+This file runs as a program of its own, with only the standard library::
 
-    front ── keeper ── guard ── the function ── whatever it starts
+    front ── keeper ── guard ── the function ── its descendants
                   └─── guard ── the function …
 
-* The **keeper** is started before any thread or event loop exists and only forks guards.
-* A **guard** is forked for each instance. It is a child subreaper: every descendant of the function that loses
-  its parent, double forks and new sessions included, becomes the guard's child, and the guard ends them all when
-  the function ends, when it is told to, or when its channel to the front closes, however the front died.
-* The function has its own session and process group, and the parent-death signal, in case the guard is killed. What
-  it leaves behind then becomes the keeper's child, which ends it; without a keeper it is left for `fcemu prune`.
-* Where the front could make control groups for the instance, the function enters them before it is executed. Whoever
-  ends an instance thaws its groups first, since v1's freezer holds back even SIGKILL, and removes them.
+* The **keeper** has no thread and no event loop, and only forks guards.
+* A **guard** is forked for each instance. It is a child subreaper: every descendant of the function that loses its
+  parent becomes the guard's child, also after a double fork or in a new session. The guard kills them all when the
+  function exits, when the front asks for it, or when its channel to the front closes because the front died.
+* The function has its own session and process group, and the parent-death signal in case the guard is killed. Its
+  descendants then become the keeper's children, and the keeper kills them. Without a keeper, `fcemu prune` does.
+* If the front could make control groups for the instance, the function enters them before it is executed. They are
+  thawed before the instance is killed, because v1's freezer delays even SIGKILL, and removed afterwards.
 
-The front holds one stream socket to the keeper and one to each guard. Messages are JSON, one a line; the keeper's
-start message also carries file descriptors.
+The front has one stream socket to the keeper and one to each guard. Messages are JSON, one per line. The start message
+to the keeper has a length instead of a line end, and carries file descriptors.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ import struct
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import NoReturn, TypedDict
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
@@ -48,20 +48,38 @@ _SET_MODE_FILTER = 1
 _NEW_LISTENER, _SPEC_ALLOW, _WAIT_KILLABLE = 8, 4, 32
 _ALLOW, _ASK = 0x7FFF0000, 0x7FC00000
 
+
+class StartMessage(TypedDict):
+    """What the front asks the keeper to start.
+
+    Attributes:
+        argv, env, cwd: the command, its whole environment, its working directory.
+        filter: install the filter that lets the kernel ask about binds and listens.
+        groups: folders of the control groups that it enters.
+    """
+
+    argv: list[str]
+    env: dict[str, str]
+    cwd: str
+    filter: bool
+    groups: list[str]
+
+
 HEADER = struct.Struct("!I")
-"""Length of a start message, ahead of it; the file descriptors travel with it."""
+"""Length of a start message. It precedes the message and carries the file descriptors."""
 
 
 def prctl(option: int, value: int) -> None:
+    """Call prctl(2); does nothing outside Linux."""
     if _libc is not None:
         _libc.prctl(option, value, 0, 0, 0)
 
 
 def install_filter() -> int:
-    """Have the kernel ask about each bind and listen from here on; returns the descriptor that the questions come by.
+    """Let the kernel ask about each bind and listen of this process; returns the descriptor on which it asks.
 
     Raises:
-        OSError: it cannot be done here; EBUSY inside a process tree that is asked about already.
+        OSError: it is not possible here; EBUSY if a process above this one has such a filter already.
     """
     machine = os.uname().machine
     if _libc is None or machine not in SYSCALLS:
@@ -69,7 +87,7 @@ def install_filter() -> int:
     seccomp, bind, listen = SYSCALLS[machine]
     instruction = struct.Struct("=HBBI")
     program = [
-        (0x20, 0, 0, 4),  # the architecture: another one's numbers mean other calls
+        (0x20, 0, 0, 4),  # the architecture: numbers of calls differ between them
         (0x15, 0, 3, _AUDIT_ARCH[machine]),
         (0x20, 0, 0, 0),  # the number of the call
         (0x15, 2, 0, bind),
@@ -87,7 +105,7 @@ def install_filter() -> int:
             return listener
         error = ctypes.get_errno()
         if error == errno.EACCES and not promised:
-            # Without privileges it takes a promise to gain none: su, sudo and ping stop working in the function.
+            # Without privileges the kernel demands no_new_privs: su, sudo and ping stop working in the function.
             promised = True
             _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
         elif error == errno.EINVAL and len(flags) > 1:
@@ -97,7 +115,7 @@ def install_filter() -> int:
 
 
 def _children(pid: int) -> list[int]:
-    """The direct children of a process of ours."""
+    """The direct children of a process."""
     found: list[int] = []
     try:
         for thread in os.listdir(f"/proc/{pid}/task"):
@@ -109,15 +127,15 @@ def _children(pid: int) -> list[int]:
 
 
 def descendants(pid: int) -> list[int]:
-    """Every process below one of ours, parents first. Linux only."""
+    """All descendants of a process, parents first. Linux only."""
     found = _children(pid)
-    for process in found:  # grows while we go
+    for process in found:  # grows during the loop
         found += _children(process)
     return found
 
 
 def _state(pid: int) -> tuple[str, str] | None:
-    """A process's state letter, and its start: pids are used again."""
+    """A process's state letter and its start time, which distinguishes it from others with the same pid."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             fields = file.read().rpartition(b")")[2].split()
@@ -127,17 +145,19 @@ def _state(pid: int) -> tuple[str, str] | None:
 
 
 def kill(pid: int, signum: int) -> None:
+    """Send a signal to a process, if it still exists."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.kill(pid, signum)
 
 
 def kill_group(pid: int, signum: int) -> None:
+    """Send a signal to a process group, if it still exists."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signum)
 
 
 def end_descendants(seconds: float = 5.0) -> None:
-    """Kill and reap every child until none is left; orphans come to us because we are a subreaper."""
+    """Kill and reap children until none is left, for `seconds` at most. Orphans arrive because this is a subreaper."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         for child in _children(os.getpid()):
@@ -151,7 +171,7 @@ def end_descendants(seconds: float = 5.0) -> None:
 
 
 def wake_on_child() -> int:
-    """A descriptor that becomes readable when a child ends."""
+    """A descriptor that becomes readable when a child exits."""
     read, write = os.pipe()
     for fd in (read, write):
         os.set_blocking(fd, False)
@@ -161,25 +181,26 @@ def wake_on_child() -> int:
 
 
 def _ignore_terminal() -> None:
-    """Ctrl-C and a closed terminal are the front's business; it tells us."""
+    """Ignore Ctrl-C and the end of the terminal: the front handles them and closes the channel."""
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(signum, signal.SIG_IGN)
 
 
 def drain(fd: int) -> None:
+    """Read everything from a non-blocking descriptor."""
     with contextlib.suppress(BlockingIOError):
         while os.read(fd, 4096):
             pass
 
 
-# ---- control groups: folders that the front has made, of v1 or v2
+# ---- control groups: folders that the front has made, v1 or v2
 
 
 def write(file: str, text: str) -> None:
-    """Write to a file that is there.
+    """Write to an existing file.
 
     Raises:
-        OSError: it is not, or does not take this.
+        OSError: it does not exist, or the text is not accepted.
     """
     fd = os.open(file, os.O_WRONLY)
     try:
@@ -197,17 +218,17 @@ def _read(file: str) -> str:
 
 
 def set_frozen(folder: str, frozen: bool) -> None:
-    """Freeze or thaw the processes in a control group; nothing happens if it has no freezer or is gone."""
+    """Freeze or thaw the processes of a control group; does nothing if it has no freezer or no longer exists."""
     for file, words in (("cgroup.freeze", ("0", "1")), ("freezer.state", ("THAWED", "FROZEN"))):
         with contextlib.suppress(OSError):
             write(f"{folder}/{file}", words[frozen])
 
 
 def end_groups(folders: Sequence[str]) -> bool:
-    """Kill who is in an instance's control groups, and remove them; whether they are gone. Dying takes time: repeat."""
+    """Kill the processes in control groups and remove the groups. Repeat until it returns True: all are gone."""
     for folder in folders:
         for pid in _read(f"{folder}/cgroup.procs").split():
-            if pid != "0":  # so reads a process of another container
+            if pid != "0":  # a process of another pid namespace
                 kill(int(pid), signal.SIGKILL)
         set_frozen(folder, False)
     gone = True
@@ -222,22 +243,22 @@ def end_groups(folders: Sequence[str]) -> bool:
 
 
 def _killed_at_limit(folder: str) -> bool:
-    """Whether the kernel killed a process of the group because of the group's limit, not of one further out."""
+    """Whether the kernel killed a process because of this group's limit, not that of a group around it."""
     words = (_read(f"{folder}/memory.events") or _read(f"{folder}/memory.oom_control")).split()
     counts = dict(zip(words[::2], map(int, words[1::2]), strict=True))
     if not counts.get("oom_kill"):
         return False
     if "oom" in counts:
         return counts["oom"] > 0
-    # v1 does not count it: has the group been close to its limit?
+    # v1 has no such counter: was the group close to its limit?
     most, limit = (int(_read(f"{folder}/memory.{name}_in_bytes") or 0) for name in ("max_usage", "limit"))
     return most > 0.9 * limit
 
 
 def _alarm(folders: Sequence[str]) -> int | None:
-    """A descriptor that becomes readable when a group of v1 is out of memory.
+    """A descriptor that becomes readable when a group of v1 is out of memory; None if there is none.
 
-    There the kernel kills one process and leaves the others; v2 takes the whole group (memory.oom.group).
+    With v1 the kernel kills only one process; with v2 it kills the whole group (memory.oom.group).
     """
     for folder in folders:
         with contextlib.suppress(OSError, AttributeError):  # a Python without eventfd
@@ -250,11 +271,11 @@ def _alarm(folders: Sequence[str]) -> int | None:
 
 
 class _Freezer:
-    """Stops and continues what descends from this guard, where no control group does.
+    """Suspends and continues the descendants of this guard, where no control group can.
 
     Args:
-        function: the function's process, the leader of its group.
-        channel: to the front; when it has more to say it will be to thaw or to stop.
+        function: the function's process, the leader of its process group.
+        channel: to the front. If a message arrives during `freeze`, it is to thaw or to stop.
     """
 
     def __init__(self, function: int, channel: socket.socket) -> None:
@@ -263,9 +284,9 @@ class _Freezer:
         self._stopped: dict[int, str] = {}  # pid and start, parents first
 
     def freeze(self, seconds: float = 0.1) -> None:
-        """Stop everybody. Looking takes time, in which others fork and end: look until all is calm, three times.
+        """Suspend all descendants. They may fork and exit meanwhile, so this repeats until three looks find no change.
 
-        It is not waited for longer than that: whoever is deep in the kernel stops when it comes back.
+        Gives up after `seconds`: a process inside a system call stops when that returns.
         """
         if not _LINUX:
             kill_group(self._function, signal.SIGSTOP)
@@ -279,7 +300,7 @@ class _Freezer:
             seen.update(found)
             for pid in found:
                 state = _state(pid)
-                # What the function has stopped itself must stay so when we thaw.
+                # A process that the function itself has stopped must stay so after the thaw.
                 if state is not None and state[0] not in "TtZX":
                     calm = 0
                     self._stopped[pid] = state[1]
@@ -288,7 +309,7 @@ class _Freezer:
                 return
 
     def thaw(self) -> None:
-        """Continue whom we stopped."""
+        """Continue the processes that `freeze` has suspended."""
         if not _LINUX:
             kill_group(self._function, signal.SIGCONT)
             return
@@ -302,14 +323,16 @@ class _Freezer:
 # ---- the guard
 
 
-def _run_function(spec: dict[str, Any], channel: socket.socket, stdout: int, stderr: int, failed: int) -> NoReturn:
-    """In the child: become the function's process. Whatever goes wrong is written to `failed`."""
+def _run_function(
+    start: StartMessage, guard: int, channel: socket.socket, stdout: int, stderr: int, failed: int
+) -> NoReturn:
+    """In the child: execute the function's command. The errno of a failure is written to `failed`."""
     try:
         os.setsid()
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != spec["guard"]:
+        if os.getppid() != guard:
             os._exit(1)  # the guard died between fork and prctl
-        for folder in spec["groups"]:
+        for folder in start["groups"]:
             write(f"{folder}/cgroup.procs", "0")
         signal.set_wakeup_fd(-1)
         for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGCHLD):
@@ -317,10 +340,10 @@ def _run_function(spec: dict[str, Any], channel: socket.socket, stdout: int, std
         null = os.open(os.devnull, os.O_RDONLY)
         for source, target in ((null, 0), (stdout, 1), (stderr, 2)):
             os.dup2(source, target, inheritable=True)
-        os.chdir(spec["cwd"])
-        if spec["filter"]:
+        os.chdir(start["cwd"])
+        if start["filter"]:
             _offer_listener(channel)
-        os.execvpe(spec["argv"][0], spec["argv"], spec["env"])
+        os.execvpe(start["argv"][0], start["argv"], start["env"])
     except OSError as error:
         os.write(failed, str(error.errno or errno.EIO).encode())
     finally:
@@ -328,7 +351,7 @@ def _run_function(spec: dict[str, Any], channel: socket.socket, stdout: int, std
 
 
 def _offer_listener(channel: socket.socket) -> None:
-    """Hand the descriptor of the filter's questions to the front, or say why there is none."""
+    """Send the filter's descriptor to the front, or the errno if there is none."""
     try:
         listener = install_filter()
     except OSError as error:
@@ -338,33 +361,33 @@ def _offer_listener(channel: socket.socket) -> None:
     os.close(listener)
 
 
-def _guard(spec: dict[str, Any], channel: socket.socket, stdout: int, stderr: int) -> NoReturn:
-    """Start the function, report its end, and leave nothing of it behind."""
+def _guard(start: StartMessage, channel: socket.socket, stdout: int, stderr: int) -> NoReturn:
+    """Run the guard: start the function, report its exit, and leave none of its processes behind."""
     os.setsid()
     prctl(PR_SET_CHILD_SUBREAPER, 1)
-    spec["guard"] = os.getpid()
-    groups: list[str] = spec["groups"]
+    guard = os.getpid()
+    groups = start["groups"]
     wake = wake_on_child()
     alarm = _alarm(groups)
     failed_read, failed_write = os.pipe()
     function = os.fork()
     if function == 0:
-        _run_function(spec, channel, stdout, stderr, failed_write)
+        _run_function(start, guard, channel, stdout, stderr, failed_write)
     for fd in (stdout, stderr, failed_write):
         os.close(fd)
     errno_text = os.read(failed_read, 16)  # EOF once exec has succeeded
     os.close(failed_read)
 
-    def tell(**message: object) -> None:
+    def report(**message: object) -> None:
         with contextlib.suppress(OSError):
             channel.sendall(json.dumps(message).encode() + b"\n")
 
     if errno_text:
         end_descendants()
         _remove(groups)
-        tell(errno=int(errno_text))
+        report(errno=int(errno_text))
         os._exit(0)
-    tell(pid=function, guard=os.getpid())
+    report(pid=function, guard=guard)
     freezer = _Freezer(function, channel)
 
     def thaw() -> None:
@@ -372,7 +395,7 @@ def _guard(spec: dict[str, Any], channel: socket.socket, stdout: int, stderr: in
             set_frozen(folder, False)
         freezer.thaw()
 
-    deadline: float | None = None  # when to stop being patient
+    deadline: float | None = None  # when to kill the function
     pending = b""
     poll = select.poll()
     for source in (channel, wake, alarm):
@@ -394,16 +417,16 @@ def _guard(spec: dict[str, Any], channel: socket.socket, stdout: int, stderr: in
                 *lines, pending = (pending + data).split(b"\n")
                 for message in map(json.loads, lines):
                     if "stop" in message:
-                        grace, told = float(message["stop"]), deadline is not None
+                        grace, asked = float(message["stop"]), deadline is not None
                         deadline = time.monotonic() + grace
-                        if grace > 0 and not told:  # a second SIGTERM would pass for impatience
+                        if grace > 0 and not asked:  # many servers take a second SIGTERM as a request to exit at once
                             kill_group(function, signal.SIGTERM)
                             thaw()
                     elif message["freeze"]:
                         freezer.freeze()
                     else:
                         freezer.thaw()
-            else:  # the front is gone or wants it over now
+            else:  # the front is gone
                 deadline = time.monotonic()
         if status is None and deadline is not None and time.monotonic() >= deadline:
             kill(function, signal.SIGKILL)
@@ -415,12 +438,12 @@ def _guard(spec: dict[str, Any], channel: socket.socket, stdout: int, stderr: in
     code, peak_kb = status
     out_of_memory = any(map(_killed_at_limit, groups))
     _remove(groups)
-    tell(exit=code, peak=peak_kb, oom=out_of_memory)
+    report(exit=code, peak=peak_kb, oom=out_of_memory)
     os._exit(0)
 
 
 def _soon(happened: Callable[[], bool], seconds: float = 0.2) -> bool:
-    """Whether it happens within so many seconds."""
+    """Whether a condition becomes true within `seconds`."""
     until = time.monotonic() + seconds
     while not (done := happened()) and time.monotonic() < until:
         time.sleep(0.001)
@@ -432,6 +455,7 @@ def _remove(groups: Sequence[str]) -> None:
 
 
 def receive(channel: socket.socket) -> bytes:
+    """What has arrived on a channel; empty if the other side is gone."""
     try:
         return channel.recv(4096)
     except OSError:
@@ -439,7 +463,7 @@ def receive(channel: socket.socket) -> bytes:
 
 
 def exit_code(status: int) -> int:
-    """What a shell would tell of a wait status: the exit code, or 128 + n where signal n ended the process."""
+    """The exit code in a wait status; 128 + n if signal n terminated the process, as in shells."""
     code = os.waitstatus_to_exitcode(status)
     return 128 - code if code < 0 else code
 
@@ -450,7 +474,7 @@ def _wait_for(pid: int) -> tuple[int, int]:
 
 
 def _reap(function: int) -> tuple[int, int] | None:
-    """Reap whoever ended; the function's exit code and peak memory (KB) if it was the one."""
+    """Reap children that have exited; returns exit code and peak memory (KB) of the function if it is among them."""
     with contextlib.suppress(ChildProcessError):
         while True:
             pid, status, usage = os.wait4(-1, os.WNOHANG)
@@ -461,8 +485,8 @@ def _reap(function: int) -> tuple[int, int] | None:
     return None
 
 
-def _receive_start(channel: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
-    """The next start message and its descriptors; None when the front is gone."""
+def _receive_start(channel: socket.socket) -> tuple[StartMessage, list[int]] | None:
+    """The next start message and its descriptors; None if the front is gone."""
     header, fds, _, _ = socket.recv_fds(channel, HEADER.size, 3)
     if len(header) < HEADER.size:
         return None
@@ -479,7 +503,7 @@ def _receive_start(channel: socket.socket) -> tuple[dict[str, Any], list[int]] |
 
 
 def keep(channel: socket.socket) -> None:
-    """The keeper's life: fork a guard for each start message, until the front is gone."""
+    """Run the keeper: fork a guard for each start message until the front is gone."""
     os.setsid()
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     _ignore_terminal()
@@ -495,7 +519,7 @@ def keep(channel: socket.socket) -> None:
                     lost.append(groups)
         for child in _children(os.getpid()):
             if child not in guards:
-                kill(child, signal.SIGKILL)  # left behind by a guard that was killed
+                kill(child, signal.SIGKILL)  # a guard that was killed has left it
         lost[:] = [folders for folders in lost if not end_groups(folders)]
 
     poll = select.poll()
@@ -511,18 +535,18 @@ def keep(channel: socket.socket) -> None:
             if message is None:
                 _after_the_front(lambda: bool(guards or lost), reap)
                 return
-            spec, fds = message
+            start, fds = message
             pid = os.fork()
             if pid == 0:
                 channel.close()
-                _guard(spec, socket.socket(fileno=fds[0]), fds[1], fds[2])
-            guards[pid] = spec["groups"]
+                _guard(start, socket.socket(fileno=fds[0]), fds[1], fds[2])
+            guards[pid] = start["groups"]
             for passed in fds:
                 os.close(passed)
 
 
 def _after_the_front(left: Callable[[], bool], reap: Callable[[], None], seconds: float = 10.0) -> None:
-    """The guards saw the front's end too and clean up; make sure that they do."""
+    """Wait until the guards, which also notice that the front is gone, have cleaned up; then kill what is left."""
     until = time.monotonic() + seconds
     while left() and time.monotonic() < until:
         reap()

@@ -1,8 +1,8 @@
-"""What runs that fcemu started, and what was left behind?
+"""Which processes of fcemu are running, and which were left behind by a front that is gone?
 
-A front notes itself in a file for as long as it runs. Whatever a function's process starts inherits `FCEMU_RUN`, which
-names the front; where that one is no longer alive, the process was left behind, as can be when the front, the keeper
-and a guard are all killed at once.
+A front writes a file about itself that exists as long as it runs. The processes of a function inherit `FCEMU_RUN`: it
+identifies the front. A process whose front is no longer alive was left behind; that can happen if the front, the keeper
+and a guard are killed at the same time.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from fcemu.processes.identity import identity
 
 @dataclass(frozen=True)
 class Front:
-    """A front that runs: `fcemu serve`, or a program that uses the emulator (of which no address is known)."""
+    """A running front: `fcemu serve`, or a program that uses the emulator, whose address is not known."""
 
     run: str
     url: str = ""
@@ -32,13 +32,13 @@ class Front:
 
     @property
     def pid(self) -> int:
-        """Its process."""
+        """The pid of its process."""
         return int(self.run.partition(":")[0])
 
 
 @dataclass(frozen=True)
 class Started:
-    """A process that has its environment from fcemu.
+    """A process that descends from an instance.
 
     Attributes:
         identity: pid and start.
@@ -53,10 +53,15 @@ class Started:
 
 
 def note(folder: Path, url: str, config: str) -> Path:
-    """Note in the state folder that this process is a front; returns the file, to be removed at the end.
+    """Write a file about this front to the state folder; returns the file, which the caller removes at the end.
+
+    Args:
+        folder: the state folder.
+        url: of the front.
+        config: where the account comes from.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     file = folder / "runs" / f"{os.getpid()}.json"
     for made in (folder, file.parent):
@@ -77,12 +82,12 @@ def note(folder: Path, url: str, config: str) -> Path:
 
 
 def is_alive(run: str) -> bool:
-    """Whether the very front that this names is still running."""
+    """Whether the front with this identity is still running."""
     return identity(int(run.partition(":")[0])) == run
 
 
 def started() -> list[Started]:
-    """Every process that has its environment from fcemu, as far as we may look."""
+    """Every process that descends from an instance and whose environment can be read."""
     found = []
     for process in psutil.process_iter():
         known = identity(process.pid)
@@ -98,7 +103,7 @@ def started() -> list[Started]:
 
 
 def fronts(folder: Path) -> list[Front]:
-    """Every front that runs."""
+    """Every running front."""
     found: dict[str, Front] = {}
     for file in sorted((folder / "runs").glob("*.json")):
         front = _noted(file)
@@ -111,13 +116,13 @@ def fronts(folder: Path) -> list[Front]:
 
 
 def left_behind() -> list[Started]:
-    """The processes whose front is no longer alive; never this one or one that it descends from."""
+    """The processes whose front is no longer alive, without this process and its ancestors."""
     spared = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
     return [process for process in started() if process.pid not in spared and not is_alive(process.run)]
 
 
 def listing(folder: Path) -> list[str]:
-    """What runs, a line each: fronts, their processes, and what was left behind."""
+    """One line for each front, each of its processes, and each process that was left behind."""
     lines = []
     everything = started()
     for front in fronts(folder):
@@ -132,12 +137,12 @@ def listing(folder: Path) -> list[str]:
 
 
 def prune(folder: Path, grace: float = 2.0) -> tuple[list[Started], list[Started]]:
-    """End what was left behind: SIGTERM, and SIGKILL after `grace` seconds.
+    """Stop the processes that were left behind: SIGTERM, then SIGKILL after `grace` seconds.
 
-    Removes the notes of dead fronts, and the control groups that they made, which are thawed first.
+    Also removes the files of dead fronts, and thaws and removes their control groups.
 
     Returns:
-        What was ended, and what could not be.
+        The processes that have ended, and those that could not be killed.
     """
     for file in (folder / "runs").glob("*.json"):
         front = _noted(file)
@@ -149,7 +154,7 @@ def prune(folder: Path, grace: float = 2.0) -> tuple[list[Started], list[Started
     signalled: dict[str, Started] = {}
     begun = time.monotonic()
     while time.monotonic() < begun + grace + 5:
-        # Looked for anew each time: they may start others.
+        # Searched again each time, because they may start others.
         found = left_behind()
         if not found:
             break
@@ -172,12 +177,12 @@ def _remove(group: Path) -> None:
         except FileNotFoundError:
             return
         except OSError:
-            time.sleep(0.01)  # dying takes time; or somebody else is in it
+            time.sleep(0.01)  # a process takes time to die, or another one is in the group
 
 
 def _send(process: Started, signum: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        # Between finding it and now its pid may have become somebody else's.
+        # Since it was found its pid may have been reused.
         if identity(process.pid) == process.identity:
             os.kill(process.pid, signum)
             os.kill(process.pid, signal.SIGCONT)  # it may have been frozen
@@ -209,7 +214,7 @@ def _line(pid: int, kind: str, what: str) -> str:
         age = max(0, round(time.time() - process.create_time()))
         memory = process.memory_info().rss / 2**20
     except psutil.Error:
-        return ""  # ended while we looked
+        return ""  # it exited meanwhile
     return f"{pid:>8} {kind:<10} {age:>7} s {memory:>7.0f} MB  {what}".rstrip()
 
 

@@ -1,8 +1,8 @@
 """How much memory does an instance use, and is it too much?
 
-Where a control group can be made the kernel holds the limit (`cgroups.py`). Elsewhere we look four times a second. What
-processes have resident counts shared pages once for each of them, so an excess is confirmed by their proportional share
-(PSS) before the instance is ended.
+Where a control group can be made, the kernel enforces the limit (`cgroups.py`). Elsewhere the memory is measured four
+times a second. Resident memory counts a shared page once for each process that shares it, so an excess is confirmed by
+the proportional share (PSS) before the instance is killed.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def memory_mb(guard: int | None) -> float:
-    """Resident memory of all processes below a guard, in MB, shared pages as often as they are shared; 0 if none."""
+    """Resident memory of all processes below a guard in MB. A shared page counts once for each process; 0 for None."""
     return _sum_mb(guard, _resident)
 
 
 def proportional_mb(guard: int | None) -> float:
-    """The same with shared pages divided among those who share them. Reading it costs 20 ms for each GB.
+    """The same, but a shared page is divided among its processes. Reading it takes 20 ms for each GB.
 
-    Outside Linux, what each process has to itself.
+    Outside Linux, the memory that each process does not share.
     """
     return _sum_mb(guard, _proportional)
 
 
 class MemoryWatch:
-    """Ends instances that use more memory than they may, where the kernel does not. One timer looks at all of them."""
+    """Kills instances that exceed their memory limit, where the kernel does not. One timer measures all of them."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -49,13 +49,13 @@ class MemoryWatch:
         self._timer: Timer | None = None
 
     def add(self, process: FunctionProcess, limit_mb: int) -> None:
-        """Watch a process until its end; beyond the limit `out_of_memory` is set and it is killed."""
+        """Watch a process until it exits. If it exceeds the limit, its `out_of_memory` is set and it is killed."""
         self._limits[process] = limit_mb
         process.exited.add_done_callback(lambda _: self._limits.pop(process, None))
         self._schedule()
 
     def close(self) -> None:
-        """Look no more."""
+        """Stop watching."""
         self._limits.clear()
         for task in self._confirming.values():
             task.cancel()
@@ -69,7 +69,7 @@ class MemoryWatch:
     def _look(self) -> None:
         self._timer = None
         for process, limit in self._limits.items():
-            # Who stands still takes no more.
+            # A frozen process does not use more.
             if not process.frozen and process not in self._confirming and memory_mb(process.guard) > limit:
                 self._confirming[process] = asyncio.get_running_loop().create_task(self._confirm(process, limit))
         self._schedule()
@@ -114,4 +114,4 @@ def _proportional(pid: int) -> int:
         with open(f"/proc/{pid}/smaps_rollup", "rb") as file:
             return next((int(line.split()[1]) * 1024 for line in file if line.startswith(b"Pss:")), 0)
     except PermissionError:
-        return _resident(pid)  # it has changed its user
+        return _resident(pid)  # the process has changed its user

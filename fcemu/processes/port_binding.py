@@ -1,12 +1,12 @@
-"""How can several instances each be "on 0.0.0.0:9000" of one machine? (Linux, without root, containers or namespaces)
+"""How can several instances listen on 0.0.0.0:9000 of one machine? (Linux; without root, containers or namespaces)
 
-The kernel asks us about each `bind` and `listen` of an instance (seccomp user notification; the filter is installed by
-`keeper.py` between fork and exec). A bind of the configured port on all addresses is carried out by us, on the
-instance's own loopback address 127.91.x.y; everything else goes on as if nobody had asked. So the function needs no
-change, `listen` tells exactly when it is ready, and a bind to 127.0.0.1 is known for certain.
+The kernel asks the front about each `bind` and `listen` of an instance (seccomp user notification; `keeper.py` installs
+the filter between fork and exec). If the configured port is bound on all addresses, the front binds the socket to a
+loopback address of the instance's own, 127.91.x.y. All other calls proceed as usual. So the function needs no change,
+`listen` is the exact moment of readiness, and a bind to 127.0.0.1 is recognised with certainty.
 
-The socket stays the function's own: we work on a duplicate (`pidfd_getfd`). Where that is denied, as in a container
-with Docker's default profile, a socket of ours replaces it (`SECCOMP_IOCTL_NOTIF_ADDFD`).
+The front works on a duplicate of the function's socket (`pidfd_getfd`). Where that is denied, as in a container with
+Docker's default profile, it replaces the function's socket by one of its own (`SECCOMP_IOCTL_NOTIF_ADDFD`).
 """
 
 from __future__ import annotations
@@ -44,27 +44,28 @@ _numbers = itertools.count(random.SystemRandom().randrange(2**16))
 
 
 def own_address() -> str:
-    """A loopback address for one instance: 127.91.x.y, not used by the last 65533 of this front.
+    """A loopback address for one instance, 127.91.x.y. This front's last 65533 instances had other addresses.
 
-    The start is random for each front, so that the TIME_WAIT of a former one is not met again.
+    Each front starts at a random address, to avoid those of an earlier front that are still in TIME_WAIT.
     """
     number = next(_numbers) % 65534 + 1
     return f"127.91.{number >> 8}.{number & 255}"
 
 
 class PortBinding:
-    """Carries out an instance's binds and listens of one port.
+    """Carries out the binds and listens of an instance on the configured port.
 
     Args:
-        listener: the notification descriptor of its filter; ours from here on.
+        listener: the notification descriptor of its filter; closed by this object.
         port: the configured port.
-        address: the instance's own.
-        replace: put our socket in the place of the function's instead of working on a duplicate.
+        address: the instance's own address.
+        replace: replace the function's socket by one of ours, instead of working on a duplicate.
 
     Attributes:
-        port: where the instance is bound; another than configured where that one is taken on this machine.
+        address: as above.
+        port: the port on which the instance is bound; differs from the configured one if that is in use.
         listening: done when the function's server listens.
-        loopback: the loopback address that the function bound the port on, if it did.
+        loopback: the loopback address on which the function has bound the port, if it has.
     """
 
     def __init__(self, listener: int, port: int, address: str, replace: bool = False) -> None:
@@ -83,7 +84,7 @@ class PortBinding:
         self._loop.add_reader(listener, self._on_notification)
 
     def close(self) -> None:
-        """Ask no more; a bind of what is left of the instance fails with ENOSYS."""
+        """Stop answering. A later bind of a process of the instance fails with ENOSYS."""
         if self._listener >= 0:
             self._loop.remove_reader(self._listener)
             os.close(self._listener)
@@ -95,32 +96,32 @@ class PortBinding:
     def _on_notification(self) -> None:
         events = self._poll.poll(0)
         if not events or not events[0][1] & select.POLLIN:
-            if events:  # POLLHUP: nobody is left who could ask
+            if events:  # POLLHUP: no process is left that could ask
                 self.close()
             return
         buffer = bytearray(_NOTIFICATION.size)
         try:
             fcntl.ioctl(self._listener, _NOTIF_RECV, buffer)
-        except OSError:  # the asker died, or a signal took it out of its call
+        except OSError:  # the process died, or a signal interrupted its call
             return
         id, tid, _, number, _, _, *arguments = _NOTIFICATION.unpack(buffer)
         bind, _ = SYSCALLS[os.uname().machine][1:]
         try:
             answer = self._bind(id, tid, *arguments[:3]) if number == bind else self._listen(tid, *arguments[:2])
         except (PermissionError, OverflowError):
-            answer = None  # a process that we may not look into, or no address at all: the kernel's to judge
+            answer = None  # its memory cannot be read, or this is no address: the kernel decides
         except OSError as error:
             answer = -(error.errno or errno.EINVAL)
-        with contextlib.suppress(OSError):  # it died meanwhile
+        with contextlib.suppress(OSError):  # the process died meanwhile
             if answer is None:
                 fcntl.ioctl(self._listener, _NOTIF_SEND, _ANSWER.pack(id, 0, 0, _CONTINUE))
             else:
                 fcntl.ioctl(self._listener, _NOTIF_SEND, _ANSWER.pack(id, 0, answer, 0))
 
     def _bind(self, id: int, tid: int, fd: int, pointer: int, length: int) -> int | None:
-        """Answer a bind: 0, a negative errno, or None to let the kernel do it."""
+        """The answer to a bind: 0, a negative errno, or None to let the kernel carry it out."""
         raw = _memory(tid, pointer, min(length, 28))
-        # What was read is this call's only if the call still waits (a pid can be used again).
+        # The memory belongs to this call only if the call still waits: pids are reused.
         fcntl.ioctl(self._listener, _NOTIF_ID_VALID, struct.pack("=Q", id))
         wanted = _inet(raw)
         if wanted is None or wanted[1] != self._configured:
@@ -130,22 +131,22 @@ class PortBinding:
             if not _is_inet_stream(sock):
                 return None
             if sock.getsockname()[1]:
-                return 0  # bound already: a signal had interrupted the first answer
+                return 0  # already bound: a signal interrupted the first answer
             if not host.is_unspecified:
                 mapped = getattr(host, "ipv4_mapped", None) or host
                 if not mapped.is_loopback:
-                    return None  # an address of this machine: as meant
+                    return None  # an address of this machine, bound on purpose
                 self.loopback = str(mapped)
                 _bind_to(sock, "127.0.0.1", 0)
             elif _is_ipv6_only(sock):
-                sock.bind(("::1", 0))  # its sibling on IPv4 is the one that is reached
+                sock.bind(("::1", 0))  # clients reach its sibling on IPv4
             else:
                 self._bind_own(sock)
         return 0
 
     def _bind_own(self, sock: socket.socket) -> None:
-        """Bind to the instance's own address, a sibling to where the first one is, if the two may share it."""
-        # Nobody's TIME_WAIT is in the first one's way. What siblings may share is the function's to say, if we know it.
+        """Bind to the instance's own address. A second socket shares the first one's if it may."""
+        # TIME_WAIT must not hinder the first socket. Whether siblings share the port is up to the function, if known.
         if self._replace or not self._bound:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if self._replace and self._bound:
@@ -155,11 +156,11 @@ class PortBinding:
         except OSError as error:
             if error.errno != errno.EADDRINUSE or self._bound:
                 raise
-            # Somebody on this machine listens on all addresses of that port; ours may be another one.
+            # Another program listens on all addresses of that port; the instance gets another port.
             _bind_to(sock, self.address, 0)
             self.port = sock.getsockname()[1]
         self._bound = True
-        if self._replace:  # for siblings; set before, it would have let us share with another front's instance
+        if self._replace:  # for siblings; not before the bind, or another front's instance could share the port
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
 
     def _listen(self, tid: int, fd: int, backlog: int) -> int | None:
@@ -170,7 +171,7 @@ class PortBinding:
                 return None
             sock.listen(backlog & 0x7FFFFFFF)
             ours = self._is_own(sock)
-            self._replaced.pop(inode).close()  # the function's alone from here on: it listens until that one closes it
+            self._replaced.pop(inode).close()  # from here on only the function holds it, and decides when it is closed
         else:
             with contextlib.closing(_duplicate(tid, fd)) as duplicate:
                 ours = self._is_own(duplicate)
@@ -188,11 +189,11 @@ class PortBinding:
         return bool(host.removeprefix("::ffff:") == self.address and port == self.port)
 
     def _socket(self, id: int, tid: int, fd: int, raw: bytes) -> socket.socket:
-        """A socket that shares the function's, or that has taken its place."""
+        """A duplicate of the function's socket, or a socket that has replaced it."""
         if not self._replace:
             return _duplicate(tid, fd)
         if not _is_tcp(tid, fd):
-            return socket.socket(socket.AF_INET, socket.SOCK_DGRAM)  # not to be touched
+            return socket.socket(socket.AF_INET, socket.SOCK_DGRAM)  # a dummy: not a TCP socket
         family = socket.AF_INET6 if struct.unpack_from("=H", raw)[0] == socket.AF_INET6 else socket.AF_INET
         sock = socket.socket(family, socket.SOCK_STREAM)
         if family == socket.AF_INET6:
@@ -216,7 +217,7 @@ def _is_inet_stream(sock: socket.socket) -> bool:
 
 
 def _is_ipv6_only(sock: socket.socket) -> bool:
-    with contextlib.suppress(OSError):  # an MPTCP socket does not tell on every kernel
+    with contextlib.suppress(OSError):  # not every kernel answers for an MPTCP socket
         return sock.family == socket.AF_INET6 and bool(sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY))
     return False
 
@@ -227,7 +228,7 @@ def _memory(tid: int, pointer: int, length: int) -> bytes:
 
 
 def _inet(raw: bytes) -> tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, int] | None:
-    """Address and port of a sockaddr; None for other families."""
+    """Address and port of a sockaddr; None for other address families."""
     if len(raw) < 8:
         return None
     (family,) = struct.unpack_from("=H", raw)
@@ -241,7 +242,7 @@ def _inet(raw: bytes) -> tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, in
 
 
 def _duplicate(tid: int, fd: int) -> socket.socket:
-    """The function's socket, as a descriptor of ours."""
+    """A duplicate of the function's socket."""
     assert _libc is not None
     pidfd = os.pidfd_open(_leader(tid))
     try:
@@ -255,7 +256,7 @@ def _duplicate(tid: int, fd: int) -> socket.socket:
 
 
 def _leader(tid: int) -> int:
-    """The process of a thread: a pidfd is of a process."""
+    """The process of a thread, because a pidfd refers to a process."""
     for line in Path(f"/proc/{tid}/status").read_text().splitlines():
         if line.startswith("Tgid:"):
             return int(line.split()[1])
@@ -269,7 +270,7 @@ def _inode(tid: int, fd: int) -> str:
 def _is_tcp(tid: int, fd: int) -> bool:
     with contextlib.suppress(OSError):
         name = os.getxattr(f"/proc/{tid}/fd/{fd}", "system.sockprotoname")
-        return name.startswith((b"TCP", b"MPTCP"))  # Go listens by the latter where there is one
+        return name.startswith((b"TCP", b"MPTCP"))  # Go uses the latter where the kernel has it
     return False
 
 

@@ -9,7 +9,11 @@ from fcemu.errors import FCError
 
 @dataclass(slots=True)
 class Assign:
-    """Run the invocation on the instance."""
+    """Run the invocation on the instance. Not frozen: one is made for every invocation, and frozen ones cost more.
+
+    Attributes:
+        cold_start: the invocation waited for the instance to start.
+    """
 
     invocation: str
     instance: str
@@ -26,7 +30,7 @@ class Refuse:
 
 @dataclass(frozen=True)
 class Start:
-    """Start an instance of the function under this id."""
+    """Start an instance of the function with this id."""
 
     function: str
     instance: str
@@ -34,7 +38,7 @@ class Start:
 
 @dataclass(frozen=True)
 class Stop:
-    """End the instance."""
+    """Stop the instance. The reason is for people."""
 
     instance: str
     reason: str

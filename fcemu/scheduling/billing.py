@@ -1,7 +1,7 @@
 """What would the cloud bill? (PAGE "Billing"; D/03/01, D/04/034)
 
-Per instance the union of its busy intervals: overlapping invocations are billed once. With concurrency 1 that is
-the sum of the invocations. Refused requests never get here. The granularity is 1 ms, rounded up.
+Each instance is billed for the union of its busy intervals, so overlapping invocations are billed once. With a
+concurrency of 1 that is the sum of the invocations. Refused requests are not billed. Times are rounded up to 1 ms.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 @dataclass
 class _Interval:
-    """The present busy interval of an instance."""
+    """The current busy interval of an instance."""
 
     billed_until: float
     in_flight: int = 0
@@ -22,7 +22,7 @@ class _Interval:
 
 @dataclass
 class _Total:
-    """What a function has run up, as it grows."""
+    """The running total of a function."""
 
     invocations: int = 0
     milliseconds: int = 0
@@ -30,7 +30,7 @@ class _Total:
 
 @dataclass(frozen=True)
 class Bill:
-    """What one function has run up."""
+    """What one function has cost."""
 
     invocations: int = 0
     milliseconds: int = 0
@@ -45,7 +45,7 @@ class Bill:
 
 
 class BillingMeter:
-    """Meters instances. Times are monotonic seconds; an instance's `end` must follow its `start`."""
+    """Measures the busy time of instances, in monotonic seconds. Each `end` must follow a `start` of its instance."""
 
     def __init__(self) -> None:
         self._intervals: dict[str, _Interval] = {}
@@ -59,18 +59,19 @@ class BillingMeter:
         interval.in_flight += 1
 
     def end(self, instance_id: str, function: str, now: float, calls: int = 1) -> int:
-        """An invocation ends; returns the milliseconds that it added to the bill.
+        """An invocation ends; returns the milliseconds that it adds to the bill.
 
-        A lifecycle hook is billed for its time, but is no call (D/03/01): `calls` is 0 for it.
+        The shares of a busy interval add up to its length, rounded up to 1 ms. Where two invocations overlap, the first
+        to end is charged the time until then, and the second one the rest.
 
-        The shares of a busy interval add up to its length, rounded up to 1 ms: where two invocations overlap,
-        the first to end takes the time until then, the second the rest.
+        Args:
+            calls: invocations to count; 0 for a lifecycle hook, whose time is billed but which is no call (D/03/01).
         """
         interval = self._intervals[instance_id]
         interval.in_flight -= 1
         interval.seconds += max(0.0, now - interval.billed_until)
         interval.billed_until = now
-        # 1e-6: a sum of floats must not tip an exact millisecond over to the next.
+        # 1e-6: the rounding errors of a sum of floats must not turn an exact millisecond into the next one.
         total = math.ceil(interval.seconds * 1000 - 1e-6)
         share = total - interval.milliseconds
         interval.milliseconds = total
@@ -84,10 +85,10 @@ class BillingMeter:
         return share
 
     def clear(self) -> None:
-        """Begin the bills anew; what runs is billed from its start."""
+        """Set all bills to zero. Invocations that are running are billed from their start."""
         self._totals.clear()
 
     def bill(self, function: str) -> Bill:
-        """What a function has run up so far, invocations in flight excluded."""
+        """What a function has cost so far, without invocations that are still running."""
         total = self._totals.get(function, _Total())
         return Bill(total.invocations, total.milliseconds)

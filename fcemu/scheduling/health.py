@@ -1,4 +1,4 @@
-"""Is an instance healthy, by its last checks? (`healthCheckConfig`, D/04/038)"""
+"""Is an instance healthy, according to its last health checks? (`healthCheckConfig`, D/04/038)"""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from fcemu.model import HealthCheckConfig
 
 @dataclass
 class Health:
-    """The thresholds of one instance. It begins healthy: an instance whose first check fails never gets this far."""
+    """The health of one instance. It begins healthy, because an instance whose first check fails does not start."""
 
     config: HealthCheckConfig
     healthy: bool = True
     _in_a_row: int = 0
 
     def observe(self, passed: bool) -> bool:
-        """Take note of a check; returns whether that changed `healthy`.
+        """Record the result of a check; returns whether that changed `healthy`.
 
         `failureThreshold` failures in a row make an instance unhealthy, `successThreshold` successes healthy again.
         """
@@ -32,5 +32,5 @@ class Health:
 
 
 def passes(status: int) -> bool:
-    """Whether the answer to a check says healthy: 200 to 399."""
+    """Whether the status of a check's answer means healthy: 200 to 399."""
     return 200 <= status < 400

@@ -1,10 +1,10 @@
-"""Which instance does a session live in, and until when? (D/04/007, D/04/010-013; fc-semantics 7.2)
+"""Which instance does a session live in, and until when? (D/04/007, D/04/010-013; semantics 7.2)
 
-* A session takes one of its instance's session slots for as long as it lives.
-* Its life is limited from its beginning (TTL); each request restarts its idle time. While a request runs it is not
-  idle (INF).
+* A session takes one of the session slots of its instance as long as it lives.
+* The time from its beginning is limited (TTL), and so is the time without a request (idle time). A session with a
+  running request is not idle (INF).
 * A session ends with its instance (INF).
-* An id that was used may be used again, for a new session; with `disableSessionIdReuse` it is refused for three days.
+* The id of a session that has ended can begin a new session. With `disableSessionIdReuse` it is refused for three days.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from fcemu.model import Function
 
 _REFUSED_FOR = 3 * 24 * 3600.0
-"""Seconds that an expired id is refused, where ids are not used again (D/04/010)."""
+"""Seconds for which the id of an ended session is refused if ids are not reused (D/04/010)."""
 
 
 @dataclass
@@ -28,11 +28,11 @@ class _Session:
 
 
 def sessions_of(function: Function) -> Sessions | None:
-    """The sessions of a function, as its `sessionAffinity` says; None for NONE."""
+    """Empty sessions with the rules of a function's `sessionAffinity`; None for NONE."""
     config = function.affinity
     if config is None:
         return None
-    if function.sessionAffinity == "MCP_SSE":  # it lives as long as its stream, which has the execution timeout
+    if function.sessionAffinity == "MCP_SSE":  # it lives as long as its stream, which ends at the execution timeout
         return Sessions(config.sessionConcurrencyPerInstance, life=function.timeout, streams=True)
     return Sessions(
         config.sessionConcurrencyPerInstance,
@@ -49,9 +49,9 @@ class Sessions:
     Args:
         per_instance: session slots of an instance.
         life: seconds from the beginning of a session to its end.
-        idle: seconds without a request after which it ends; 0 for no such limit.
-        reuse: whether an id may be used again.
-        streams: a session is a stream, and ends with the invocation that began it.
+        idle: seconds without a request after which a session ends; 0 for no limit.
+        reuse: whether the id of an ended session may begin a new one.
+        streams: a session is a stream and ends with the invocation that began it.
     """
 
     per_instance: int
@@ -64,12 +64,12 @@ class Sessions:
     _refused: dict[str, float] = field(default_factory=dict)
 
     def change(self, rules: Sessions) -> None:
-        """Take over other rules; what lives goes on until it would have ended."""
+        """Take over other rules. Living sessions keep the end that they have."""
         self.per_instance, self.life, self.idle = rules.per_instance, rules.life, rules.idle
         self.reuse, self.streams = rules.reuse, rules.streams
 
     def instance(self, id: str, now: float) -> str | None:
-        """The instance of a living session; None if there is none of that id."""
+        """The instance of a living session; None if no session has this id."""
         session = self._sessions.get(id)
         if session is not None and now >= self._end(session):
             self.end(id, now)
@@ -77,7 +77,7 @@ class Sessions:
         return session.instance if session else None
 
     def is_refused(self, id: str, now: float) -> bool:
-        """Whether the id was used up and may not be used again."""
+        """Whether the id belonged to an ended session and may not be reused yet."""
         return self._refused.get(id, -math.inf) > now
 
     def has_slot(self, instance: str, now: float) -> bool:
@@ -85,7 +85,7 @@ class Sessions:
         return self.count(instance, now) < self.per_instance
 
     def count(self, instance: str, now: float) -> int:
-        """How many sessions live in the instance."""
+        """Number of sessions that live in the instance."""
         for session in list(self._of_instance.get(instance, {}).values()):
             if now >= self._end(session):
                 self.end(session.id, now)
@@ -96,13 +96,13 @@ class Sessions:
         session = _Session(id, instance, now + self.life, now)
         self._sessions[id] = self._of_instance.setdefault(instance, {})[id] = session
 
-    def rename(self, id: str, told: str) -> None:
-        """A session that began without an id of its own is now known by the one that the function told."""
+    def rename(self, id: str, new: str) -> None:
+        """A session that began without an id of its own gets the one that the function returned."""
         session = self._sessions.pop(id, None)
         if session is not None:
             del self._of_instance[session.instance][id]
-            session.id = told
-            self._sessions[told] = self._of_instance[session.instance][told] = session
+            session.id = new
+            self._sessions[new] = self._of_instance[session.instance][new] = session
 
     def enter(self, id: str) -> None:
         """A request of the session begins."""
@@ -116,7 +116,11 @@ class Sessions:
             session.idle_since = now
 
     def end(self, id: str, now: float, spent: bool = True) -> None:
-        """A session is over; unless it was never of use, its id is `spent`."""
+        """A session ends.
+
+        Args:
+            spent: the id has been used; False if the instance of a new session failed to start.
+        """
         session = self._sessions.pop(id, None)
         if session is None:
             return
@@ -129,12 +133,12 @@ class Sessions:
             self._refused[id] = now + _REFUSED_FOR
 
     def end_all(self, instance: str, now: float, spent: bool = True) -> None:
-        """An instance is gone, and its sessions with it."""
+        """An instance ends, and its sessions with it. `spent` as in `end`."""
         for id in list(self._of_instance.get(instance, {})):
             self.end(id, now, spent)
 
     def until(self, instance: str) -> float:
-        """When the last of an instance's sessions ends if nothing more happens; minus infinity if it has none."""
+        """When the last session of an instance ends if no request comes; minus infinity if it has no session."""
         return max(map(self._end, self._of_instance.get(instance, {}).values()), default=-math.inf)
 
     def _end(self, session: _Session) -> float:

@@ -1,11 +1,11 @@
 """Run an emulator as a program.
 
-run        start, print what happens, stop at a signal, leave a bill
-printer    records to a stream
-signals    what SIGINT, SIGTERM and SIGHUP mean
+run        start, print what happens, stop at a signal, print the bill
+printer    writes records to a stream
+signals    what SIGINT, SIGTERM and SIGHUP do
 admin      the control plane
-reload     a changed configuration or changed code
-watching   which files are followed
-refusals   what `fcemu explain` knows
+reload     updates the emulator when its files change
+watching   which file changes matter
+refusals   the refused requests, for `fcemu explain`
 execution  `fcemu exec`
 """

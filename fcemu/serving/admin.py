@@ -1,23 +1,24 @@
-"""What can be said to a running emulator? A JSON API on a port of its own, never on the trigger's.
+"""The control plane of a running emulator: a JSON API on a port of its own, never on the trigger's.
 
-    GET    /               what is served
-    GET    /instances      what runs
+    GET    /               the URLs of the front and of the functions
+    GET    /instances      the running instances
     GET    /journal        what happened; ?after=N leaves out the first N records
-    GET    /billing        what each function has run up
-    GET    /faults         the rules, how often each fitted and happened
-    POST   /faults         one more rule
-    DELETE /faults/{id}    a rule less
-    POST   /clock/advance  {"seconds": N}: put the clock forward, if the run has one that can be
-    POST   /reset          cut what is open, forget sessions, records, bills and rules that were added
+    GET    /billing        the bill of each function
+    GET    /faults         the rules, and how often each matched and fired
+    POST   /faults         add a rule
+    DELETE /faults/{id}    remove a rule
+    POST   /clock/advance  {"seconds": N}: advance the clock, if the run has one that can be advanced
+    POST   /reset          cut what is open; forget sessions, records, bills and added rules
 
-It listens on loopback. A page in a browser must not reach it: requests that change something have to be JSON, and the
-Host has to be a loopback name.
+It listens on loopback. Web pages must not reach it: requests that change something must be JSON, and the Host must be a
+loopback name.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any
 
@@ -28,7 +29,7 @@ from fcemu import report
 from fcemu.clock import ManualClock
 from fcemu.emulator import Emulator
 from fcemu.faults.rules import Fault
-from fcemu.listening import address, listening
+from fcemu.listening import address, listening_socket
 from fcemu.model import FaultRule
 
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
@@ -38,8 +39,8 @@ class Admin:
     """The control plane of an emulator. `async with` starts and stops it.
 
     Args:
-        emulator: a running one.
-        listen: host:port; port 0 takes any free one.
+        emulator: a running emulator.
+        listen: host:port; port 0 takes any free port.
 
     Attributes:
         url: where it listens, once started.
@@ -63,7 +64,7 @@ class Admin:
         app.router.add_delete("/faults/{id:\\d+}", self._remove_rule)
         app.router.add_post("/clock/advance", self._advance)
         app.router.add_post("/reset", self._reset)
-        sock = listening(self._listen)
+        sock = listening_socket(self._listen)
         self.url = f"http://{address(*sock.getsockname()[:2])}"
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
@@ -76,7 +77,7 @@ class Admin:
         if self._runner is not None:
             await self._runner.cleanup()
 
-    # ---- what there is
+    # ---- requests that read
 
     async def _served(self, request: web.Request) -> web.Response:
         account, port, host = self._emulator.account, self._emulator.port, self._emulator.host
@@ -112,7 +113,7 @@ class Admin:
             ]
         )
 
-    # ---- what can be changed
+    # ---- requests that change something
 
     async def _add_rule(self, request: web.Request) -> web.Response:
         try:
@@ -134,7 +135,7 @@ class Admin:
         clock = self._emulator.clock
         seconds = (await _body(request)).get("seconds")
         if not isinstance(clock, ManualClock):
-            raise _bad("the clock of this run is the machine's; start it with --admin")
+            raise _bad("this run uses the machine's clock, which cannot be advanced; start it with --admin")
         if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not 0 <= seconds < 10**9:
             raise _bad('expected {"seconds": a number that is not negative}')
         await clock.advance(seconds)
@@ -147,17 +148,18 @@ class Admin:
 
 
 @web.middleware
-async def _only_ours(request: web.Request, handler: Any) -> web.StreamResponse:
-    """Keep pages of browsers out: they can neither send JSON to another origin nor name us by a loopback host."""
+async def _only_ours(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Refuse web pages, which can neither send JSON to another origin nor use a loopback name as Host."""
     host = request.host.rpartition(":")[0] if request.host.rpartition(":")[2].isdigit() else request.host
     if host not in _LOOPBACK:
-        raise web.HTTPForbidden(text="the Host of the control plane is a loopback name")
+        raise web.HTTPForbidden(text="the Host of the control plane must be a loopback name")
     if request.method == "POST" and request.content_type != "application/json":
         raise web.HTTPUnsupportedMediaType(text="send application/json")
     if "Origin" in request.headers:
-        raise web.HTTPForbidden(text="the control plane is not for pages")
-    response: web.StreamResponse = await handler(request)
-    return response
+        raise web.HTTPForbidden(text="the control plane does not accept requests from web pages")
+    return await handler(request)
 
 
 async def _body(request: web.Request) -> dict[str, Any]:

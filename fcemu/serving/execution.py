@@ -1,4 +1,4 @@
-"""How is a command run against a served account? Serve, run it with the addresses, stop, pass its exit code on."""
+"""`fcemu exec`: serve an account, run a command with the addresses in its environment, stop."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from fcemu.serving.run import running
 from fcemu.serving.signals import Interrupted, Signals
 
 _TAIL = 40
-"""Lines of the log that are shown when the command has failed."""
+"""Lines of the log that are shown if the command fails."""
 
 
 def environment(emulator: Emulator) -> dict[str, str]:
-    """What a command is started with: our own environment, and where and how it reaches the emulator."""
+    """The environment of the command: that of fcemu, and the variables by which it reaches the emulator."""
     account = emulator.account
     addresses = {f.functionName: emulator.address_of(f.functionName) for f in account.functions}
     return {**os.environ, **variables(account, emulator.address_of(), addresses)}
 
 
 def variables(account: Account, front: str, addresses: Mapping[str, str]) -> dict[str, str]:
-    """What the command finds in its environment. Where two functions would share a variable the first one has it.
+    """The variables by which a command reaches the emulator. If two functions would share one, the first one has it.
 
     Args:
         front: `host:port` of the front.
@@ -53,21 +53,21 @@ def variables(account: Account, front: str, addresses: Mapping[str, str]) -> dic
 
 
 async def execute(account: Account, command: Command, config: str, log: Printer | None) -> int:
-    """Serve an account for as long as a command runs.
+    """Serve an account as long as a command runs.
 
-    Signals are the command's while it runs. One that comes before ends the start; one that comes while the functions
-    stop ends everything at once.
+    While the command runs it gets the signals. A signal before that gives up the start; one while the functions stop
+    exits at once.
 
     Args:
-        config: where the account is from, for `fcemu ps`.
-        log: prints what happens; without it the last of it is shown should the command fail.
+        config: where the account comes from, for `fcemu ps`.
+        log: prints what happens; if None, the last lines are shown if the command fails.
 
     Returns:
-        The command's exit code; 128 + n where signal n ended it.
+        The command's exit code; 128 + n if signal n terminated it.
 
     Raises:
         Interrupted: a signal came before the command ran.
-        FcemuError: the account could not be served, or the command not executed.
+        FcemuError: the account could not be served, or the command could not be executed.
     """
     signals = Signals()
     tail: deque[str] = deque(maxlen=_TAIL)
@@ -82,7 +82,7 @@ async def execute(account: Account, command: Command, config: str, log: Printer 
         signals.pass_to(command.send)
         code = await command.wait()
         signals.pass_to(None)
-        signals.stop.set()  # one that comes now is the second
+        signals.stop.set()  # the next signal counts as the second
         if code and log is None and not signals.came:
             _show(tail, code)
         return code
@@ -90,6 +90,6 @@ async def execute(account: Account, command: Command, config: str, log: Printer 
 
 def _show(tail: deque[str], code: int) -> None:
     known = {signum.value: signum.name for signum in signal.Signals}
-    ended = f"was ended by {known[code - 128]}" if code - 128 in known else f"ended with exit code {code}"
+    ended = f"was terminated by {known[code - 128]}" if code - 128 in known else f"ended with exit code {code}"
     lines = [f"fcemu: the command {ended}. The end of fcemu's log (all of it: --log FILE):", *tail]
     print("\n".join(lines), file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""How do records reach the terminal?"""
+"""How are records printed?"""
 
 from __future__ import annotations
 
@@ -11,13 +11,19 @@ from fcemu import report
 from fcemu.journal import Record
 
 _SOON = 0.005
-"""Seconds until a record is printed: to write each on its own would cost more than to make it."""
+"""Seconds until a record is printed. One write for each record would cost more than making the record."""
 
 
 class Printer:
-    """Writes records to a stream; a reader that went away ends the printing, not the serving.
+    """Prints records to a stream. If its reader goes away, printing ends and serving continues.
 
-    What happens within a few milliseconds is written at once.
+    Records within a few milliseconds are written together.
+
+    Args:
+        log_format: text or json.
+
+    Attributes:
+        text: whether the format is text.
     """
 
     def __init__(self, log_format: str, stream: TextIO) -> None:
@@ -28,13 +34,13 @@ class Printer:
         self._records: list[Record] = []
 
     def record(self, record: Record) -> None:
-        """Print a record of the journal, soon."""
+        """Print a record within a few milliseconds."""
         if not self._records:
             asyncio.get_running_loop().call_later(_SOON, self.lines)
         self._records.append(record)
 
     def lines(self, lines: Iterable[str] = ()) -> None:
-        """Print lines, at once, behind what is still to be printed."""
+        """Print pending records, then these lines, now."""
         records, self._records = self._records, []
         lines = [*(line for record in records for line in self._as_lines(record)), *lines]
         if not self._open or not lines:
@@ -44,5 +50,5 @@ class Printer:
             self._stream.flush()
         except OSError:
             self._open = False
-            # What is still buffered must not raise when the interpreter ends.
+            # The buffered rest must not raise when the interpreter exits.
             os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())

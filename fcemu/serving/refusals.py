@@ -1,4 +1,4 @@
-"""Why was a request refused? Kept in a file, so that `fcemu explain` can answer after the fact and from elsewhere."""
+"""Why was a request refused? Refusals are kept in a file, so that `fcemu explain` can show them later."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pathlib import Path
 from fcemu.journal import InvocationEnded, Record
 
 _LARGEST = 1_000_000
-"""Bytes of the file; then it becomes the previous one, and a new one is begun."""
+"""Largest size of the file in bytes. Then it becomes the previous file and a new one begins."""
 
 
 class Refusals:
-    """The refused requests of all runs, newest last, at most about 2 MB of them; readable by their owner only.
+    """The refused requests of all runs, newest last, at most about 2 MB. Only the user can read the files.
 
     Args:
-        folder: where the files are.
+        folder: the state folder.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -27,7 +27,7 @@ class Refusals:
         self._previous = folder / "refusals.previous.jsonl"
 
     def keep(self, record: Record) -> None:
-        """Remember a record if it is a refusal.
+        """Append a record to the file if it is a refusal.
 
         Raises:
             OSError: the file cannot be written.
@@ -46,7 +46,7 @@ class Refusals:
             os.close(fd)
 
     def find(self, request_id: str) -> InvocationEnded | None:
-        """The refusal with this request id; None if there is none (any more)."""
+        """The refusal with this request id; None if it is not, or no longer, in the files."""
         for file in (self._file, self._previous):
             with contextlib.suppress(FileNotFoundError):
                 for line in reversed(file.read_text().splitlines()):
@@ -58,7 +58,7 @@ class Refusals:
 
 
 def explained(record: InvocationEnded) -> str:
-    """A refusal in plain words: what was asked, what the client was told, which check failed, what to do."""
+    """A refusal in words: the request, the answer, the reason and the remedy."""
     when = datetime.fromtimestamp(record.wall_time, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     lines = [
         f"{record.method} {record.target} to {record.function or 'no function'}, {when}",

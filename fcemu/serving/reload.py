@@ -1,4 +1,4 @@
-"""How does a running emulator follow its files? (`fcemu serve --reload`)"""
+"""How does a running emulator react to changes of its files? (`fcemu serve --reload`)"""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fcemu.model import Account
 from fcemu.serving.watching import Changes, watch
 
 _NEEDS_RESTART = ("listen", "start", "portBinding", "scatter")
-"""Settings that hold from the start to the end of a run."""
+"""Settings that cannot change during a run."""
 
 
 async def follow(
@@ -24,33 +24,36 @@ async def follow(
     load: Callable[[], Account],
     variables: Callable[[Account], Mapping[str, str]],
 ) -> None:
-    """Update an emulator whenever its configuration or a function's code changes; runs until it is cancelled.
+    """Update an emulator whenever its configuration or a function's code changes, until this is cancelled.
 
-    A configuration that cannot be used is told, and the former one holds.
+    A configuration that cannot be used is reported in a notice, and the previous one stays in force.
 
     Args:
-        configuration: the file.
-        load: reads it.
-        variables: reads what `fcemu.envFile` names.
+        configuration: the configuration file.
+        load: reads the configuration.
+        variables: reads the file that `fcemu.envFile` names.
+
+    Raises:
+        StartError: the files cannot be watched.
     """
 
-    def tell(level: Literal["info", "error"], text: str) -> None:
+    def notice(level: Literal["info", "error"], text: str) -> None:
         emulator.journal.write(Notice(emulator.clock.wall_now(), level, text))
 
-    def take(changes: Changes) -> None:
+    def apply(changes: Changes) -> None:
         former = emulator.account
         try:
             current = load() if changes.configuration else former
             env_file = variables(current)
         except FcemuError as error:
-            tell("error", f"the configuration cannot be used, the former one still holds:\n{error}")
+            notice("error", f"the configuration cannot be used; the previous one stays in force:\n{error}")
             current, env_file = former, emulator.env_file
         if current == former and env_file == emulator.env_file and not changes.functions:
             return
         what = ["the configuration"] if current != former or env_file != emulator.env_file else []
-        tell("info", f"changed: {', '.join([*what, *sorted(changes.functions)])}")
+        notice("info", f"changed: {', '.join([*what, *sorted(changes.functions)])}")
         for key in needing_restart(former, current):
-            tell("info", f"`{key}` takes effect at the next start of fcemu")
+            notice("info", f"`{key}` takes effect at the next start of fcemu")
         emulator.update(current, changes.functions, env_file)
 
     while True:
@@ -58,10 +61,10 @@ async def follow(
         async with contextlib.aclosing(watch(*watched)) as batches:
             hearing = asyncio.ensure_future(anext(batches))
             try:
-                await asyncio.sleep(0)  # from here on changes of the configuration are heard
-                take(Changes(configuration=True, functions=frozenset()))  # it may have changed before
-                while _watched(configuration, emulator.account) == watched:  # else: other folders from now on
-                    take(await hearing)
+                await asyncio.sleep(0)  # start watching, so that no change after the next line is missed
+                apply(Changes(configuration=True, functions=frozenset()))  # it may have changed since it was read
+                while _watched(configuration, emulator.account) == watched:  # otherwise watch the other folders
+                    apply(await hearing)
                     hearing = asyncio.ensure_future(anext(batches))
             finally:
                 hearing.cancel()
@@ -69,7 +72,7 @@ async def follow(
 
 
 def needing_restart(former: Account, current: Account) -> list[str]:
-    """The keys that differ, but hold for a whole run."""
+    """The keys that have changed and take effect only at the next start."""
     keys = [f"fcemu.{key}" for key in _NEEDS_RESTART if getattr(former.fcemu, key) != getattr(current.fcemu, key)]
     return keys + [key for key in ("quotas", "accountId") if getattr(former, key) != getattr(current, key)]
 

@@ -1,6 +1,6 @@
-"""How does a run of `fcemu serve` go? Start, print what happens, stop at a signal, leave a bill.
+"""A run of the emulator as a program: start, print what happens, stop at a signal, print the bill.
 
-What every command that serves does is in `running`; `fcemu serve` adds the announcement and the reload.
+`running` is what all commands that serve have in common; `serve` adds the announcement, the control plane and reload.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from fcemu.processes import leftovers
 from fcemu.serving.printer import Printer
 from fcemu.serving.refusals import Refusals
 from fcemu.serving.signals import Signals
-from fcemu.state_folder import folder
+from fcemu.state_folder import state_folder
 
 
 @dataclass(frozen=True)
 class Run:
-    """How to serve.
+    """The options of `fcemu serve`.
 
     Attributes:
-        config: where the account is from, for `fcemu ps`.
-        made: the key pair that was made for this run, to be shown.
-        ready_file: where to write the addresses once requests will succeed.
+        config: where the account comes from, for `fcemu ps`.
+        made: the key pair that was made for this run, to be printed.
+        ready_file: the file to which the addresses are written once requests succeed.
         log_format: text or json.
         debug: let debuggers attach.
         admin: where the control plane listens, host:port; None for no control plane.
-        reload: reads the account anew when its files have changed; None if they are not to be followed.
+        reload: reads the account again when its files have changed; None to ignore changes.
     """
 
     config: str
@@ -53,15 +53,15 @@ class Run:
 
 @contextlib.asynccontextmanager
 async def running(emulator: Emulator, config: str, printer: Printer | None, stop: asyncio.Event) -> AsyncIterator[bool]:
-    """Run an emulator, known to `fcemu ps` and `fcemu explain`; yields whether it is ready, and stops it at the end.
+    """Start an emulator, yield whether it is ready, and stop it; `fcemu ps` and `fcemu explain` know it.
 
     Args:
-        config: where its account is from.
+        config: where its account comes from.
         printer: prints what happens, and at the end what the cloud would have billed.
-        stop: once it is set, an emulator that is not ready yet will not be: then this yields False.
+        stop: if it is set before the emulator is ready, the start is given up and this yields False.
 
     Raises:
-        FcemuError: it could not be started.
+        FcemuError: the emulator could not be started.
     """
     refused = 0
     noted: Path | None = None
@@ -90,12 +90,12 @@ async def running(emulator: Emulator, config: str, printer: Printer | None, stop
         stopping.cancel()
         await emulator.stop()
         if printer is not None:
-            printer.lines()  # what is still to be printed
+            printer.lines()  # the pending records
         if noted is not None:
             with contextlib.suppress(OSError):  # `fcemu prune` removes it as well
                 noted.unlink()
     for name in emulator.faults.never_fired():
-        emulator.journal.write(Notice(emulator.clock.wall_now(), "warning", f"fault {name} never happened"))
+        emulator.journal.write(Notice(emulator.clock.wall_now(), "warning", f"fault {name} never fired"))
     if printer is not None:
         printer.lines(_summary(emulator, refused, printer.text))
 
@@ -118,25 +118,25 @@ async def serve(account: Account, run: Run) -> None:
     printer = Printer(run.log_format, sys.stdout)
     stop = Signals().stop
     following: asyncio.Task[None] | None = None
-    # Where nobody can put it forward, the machine's own clock does.
+    # Only the control plane can advance the clock.
     clock = ManualClock() if run.admin is not None else SystemClock()
     emulator = Emulator(account, clock=clock, env_file=env_file(account), debug=run.debug)
     async with running(emulator, run.config, printer, stop) as ready, contextlib.AsyncExitStack() as stack:
         try:
             admin = None
             if ready and run.admin is not None:
-                from fcemu.serving.admin import Admin  # for those who want it
+                from fcemu.serving.admin import Admin  # imported only if used
 
                 admin = (await stack.enter_async_context(Admin(emulator, run.admin))).url
             if ready:
                 gc.collect()
-                gc.freeze()  # what is there now stays: collections need not look at it again
+                gc.freeze()  # these objects live to the end: the garbage collector need not examine them again
                 _announce(emulator, run, printer, admin)
             if ready and run.reload is not None:
-                from fcemu.serving.reload import follow  # watchfiles is for those who want it
+                from fcemu.serving.reload import follow  # imports watchfiles, which only this needs
 
                 following = asyncio.create_task(follow(emulator, Path(run.config), run.reload, env_file))
-                following.add_done_callback(lambda task: _tell_end(emulator, task))
+                following.add_done_callback(lambda task: _notice_end(emulator, task))
             await stop.wait()
         finally:
             if following is not None:
@@ -146,16 +146,16 @@ async def serve(account: Account, run: Run) -> None:
                 run.ready_file.unlink(missing_ok=True)
 
 
-def _tell_end(emulator: Emulator, following: asyncio.Task[None]) -> None:
-    """Files that are no longer followed must not go unnoticed."""
+def _notice_end(emulator: Emulator, following: asyncio.Task[None]) -> None:
+    """Write a notice if files are no longer watched because of an error."""
     if not following.cancelled() and (error := following.exception()) is not None:
-        text = f"changes are no longer followed (--reload): {error}"
+        text = f"changes are no longer noticed (--reload): {error}"
         emulator.journal.write(Notice(emulator.clock.wall_now(), "error", text))
 
 
 def _keep_refusals(emulator: Emulator) -> Callable[[Record], None]:
-    """Keeps refusals for `fcemu explain`; where nothing can be written, says so once and goes on."""
-    refusals = Refusals(folder(os.environ))
+    """A subscriber that keeps refusals for `fcemu explain`. If they cannot be written, one notice says so."""
+    refusals = Refusals(state_folder(os.environ))
     works = True
 
     def keep(record: Record) -> None:
@@ -172,9 +172,9 @@ def _keep_refusals(emulator: Emulator) -> Callable[[Record], None]:
 
 
 def _note(emulator: Emulator, config: str) -> Path | None:
-    """Note this run for `fcemu ps`; where nothing can be written, say so and go on."""
+    """Write the file about this run for `fcemu ps`. If it cannot be written, a notice says so."""
     try:
-        return leftovers.note(folder(os.environ), emulator.url, config)
+        return leftovers.note(state_folder(os.environ), emulator.url, config)
     except OSError as error:
         text = f"`fcemu ps` will not know the address of this run: {error}"
         emulator.journal.write(Notice(emulator.clock.wall_now(), "warning", text))
@@ -182,7 +182,7 @@ def _note(emulator: Emulator, config: str) -> Path | None:
 
 
 def _announce(emulator: Emulator, run: Run, printer: Printer, admin: str | None) -> None:
-    """Say where requests will succeed: on stdout, and in the ready file."""
+    """Print where requests succeed, and write it to the ready file."""
     account, port, made, ready_file = emulator.account, emulator.port, run.made, run.ready_file
     addresses = {
         function.functionName: dict(
@@ -215,7 +215,7 @@ def _announce(emulator: Emulator, run: Run, printer: Printer, admin: str | None)
     else:
         printer.lines([json.dumps({"record": "Ready", **facts})])
     if ready_file is not None:
-        # Whoever waits for the file must never see half of it.
+        # A reader that waits for the file must never see half of it.
         draft = ready_file.with_name(f".{ready_file.name}.{os.getpid()}")
         with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as opened:
             opened.write(json.dumps(facts, indent=2) + "\n")

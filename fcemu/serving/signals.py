@@ -1,4 +1,4 @@
-"""What do SIGINT, SIGTERM and SIGHUP mean?"""
+"""What do SIGINT, SIGTERM and SIGHUP do?"""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from fcemu.errors import FcemuError
 
 
 class Interrupted(FcemuError):
-    """A signal came before the work was done; the exit code tells it as shells do."""
+    """A signal came before the work was done. The exit code is 128 + its number, as in shells."""
 
     def __init__(self, signum: int) -> None:
         self.exit_code = 128 + signum
-        super().__init__(f"ended by {signal.Signals(signum).name}")
+        super().__init__(f"stopped by {signal.Signals(signum).name}")
 
 
 class Signals:
-    """What SIGINT, SIGTERM and SIGHUP mean: the first one stops, the next one ends everything at once.
+    """Handles SIGINT, SIGTERM and SIGHUP: the first one asks for a stop, the second one exits at once.
 
     Attributes:
-        stop: set by the first one.
-        came: the number of the last one; 0 if there was none.
+        stop: set by the first signal.
+        came: the number of the last signal; 0 if there was none.
     """
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class Signals:
             asyncio.get_running_loop().add_signal_handler(signum, self._on, signum)
 
     def pass_to(self, send: Callable[[int], None] | None) -> None:
-        """From now on they are somebody else's, and so is the one that came already; None: ours again."""
+        """Pass further signals, and one that has already come, to `send`; None handles them here again."""
         self._send = send
         if send is not None and self.came:
             send(self.came)
@@ -44,6 +44,6 @@ class Signals:
         if self._send is not None:
             self._send(signum)
         elif self.stop.is_set():
-            # The keeper sees the end of this process and ends every function's.
+            # The keeper notices the exit of this process and ends the functions.
             os._exit(128 + signum)
         self.stop.set()

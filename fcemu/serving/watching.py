@@ -22,32 +22,32 @@ if TYPE_CHECKING:
 IGNORED = (
     # version control; what editors and file managers keep
     ".git", ".hg", ".svn", ".jj", ".idea", ".vscode", ".DS_Store", "Thumbs.db",
-    # installed dependencies: thousands of files while an installation is under way. What lists them is not ignored.
+    # installed dependencies: an installation changes thousands of files. The files that list them are not ignored.
     "node_modules", ".venv", "venv",
     # made by running or testing the code
     "__pycache__", "*.py[co]", ".cache", ".*_cache", ".hypothesis", ".tox", ".nox", ".nyc_output", "htmlcov",
     ".coverage", ".coverage.*",
     # half-saved: vim, Emacs, JetBrains, Kate, GNOME
     ".*.sw?", "*~", "4913", ".#*", "#*#", "*___jb_*___", "*.kate-swp", ".goutputstream-*", "flycheck_*",
-    # data that a function writes while it runs: to it, a change is no other code
+    # data that a function writes while it runs
     "*.log", "*.log.*", "*.pid", "*.sock", "*.db", "*.db-*", "*.sqlite*",
 )  # fmt: skip
-"""Files and folders whose changes never matter. In doubt a name is left out: what is compiled may be what runs."""
+"""Files and folders whose changes never matter. Doubtful names are not listed: build output may be the code."""
 
 _LOOK_EVERY = 0.5
-"""Seconds between two looks at what tells no events: the configuration's files, which may be in any folder."""
+"""Seconds between two looks at the configuration's files, which may be in any folder and are not watched."""
 
 _SETTLE = 0.05
-"""Seconds for which a file has to stay as it is."""
+"""Seconds without a change after which a file counts as written."""
 
 
 @dataclass(frozen=True)
 class Changes:
-    """What has changed since the last time.
+    """What has changed since the previous report.
 
     Attributes:
         configuration: the configuration file or its `fcemu.envFile`.
-        functions: names of those whose code has.
+        functions: names of the functions whose code has changed.
     """
 
     configuration: bool
@@ -62,9 +62,9 @@ def affected(
     Args:
         paths: what has changed, absolute.
         code: each function's folder, absolute.
-        ignored: patterns besides `IGNORED` (`fcemu.reloadIgnore`), for a name of a file or folder or for a path
-            relative to the code folder; `*` takes `/` as well, and what is below an ignored folder is ignored.
-        apart: files that are not code wherever they are: the configuration.
+        ignored: patterns in addition to `IGNORED` (`fcemu.reloadIgnore`), each for the name of a file or folder or for
+            a path relative to the code folder. `*` also matches `/`. Everything below an ignored folder is ignored.
+        apart: files that are not code wherever they are, such as the configuration.
     """
     never = _pattern((*IGNORED, *ignored))
     return frozenset(
@@ -91,24 +91,24 @@ def _is_code(path: str, folder: str, never: re.Pattern[str]) -> bool:
 async def watch(
     configuration: Path, env_file: Path | None, code: Mapping[str, Path], ignored: Iterable[str] = ()
 ) -> AsyncGenerator[Changes, None]:
-    """Tell what changes, from the first wait on; a burst is told once, and at the next wait if nobody waits.
+    """Report changes from the first `anext` on. A burst is reported once; changes between two calls are not lost.
 
-    To end it, close it or cancel who waits. A code folder may be replaced as a whole, as builds do: that is a change
-    when it is there again.
+    To end it, close it or cancel the waiting task. A code folder may be replaced as a whole, as builds do: that is
+    reported when the folder exists again.
 
     Args:
-        configuration, env_file: files, known by their names: an editor puts another file in the place.
+        configuration, env_file: files, watched by name because editors replace a file by another one.
         code: each function's folder.
-        ignored: as `affected`'s.
+        ignored: as in `affected`.
 
     Raises:
-        StartError: the folders cannot be watched; it says what to do.
+        StartError: the folders cannot be watched; the text says what to do.
     """
     files = [Path(os.path.abspath(file)) for file in (configuration, env_file) if file is not None]
     apart = {os.path.realpath(file) for file in files} | {f"{os.path.realpath(f.parent)}/{f.name}" for f in files}
     folders = {name: Path(os.path.realpath(folder)) for name, folder in code.items()}
     seen = _versions(files)
-    unheard: set[Path] = set()  # folders that were replaced, so that nobody told what happened in them
+    unheard: set[Path] = set()  # folders that were replaced, so that changes in them were not seen
     while True:
         watched = {folder: inode for folder in folders.values() if (inode := _inode(folder)) is not None}
         async with contextlib.aclosing(_batches(watched)) as batches:
@@ -128,7 +128,7 @@ async def watch(
 
 
 async def _batches(folders: Iterable[Path]) -> AsyncGenerator[set[FileChange], None]:
-    """What happens in the folders, and now and then nothing; ends should one go away while it is looked through."""
+    """Batches of changes in the folders, empty ones at intervals; ends if a folder disappears while it is scanned."""
     import watchfiles  # only --reload needs it
 
     batches = watchfiles.awatch(
@@ -136,7 +136,7 @@ async def _batches(folders: Iterable[Path]) -> AsyncGenerator[set[FileChange], N
         watch_filter=None,
         rust_timeout=int(_LOOK_EVERY * 1000),
         yield_on_timeout=True,
-        # With `ignore_permission_denied` it would pass over the limit of watches as well, and hear nothing.
+        # `ignore_permission_denied` would also hide that the limit of watches is reached.
     )
     try:
         async with contextlib.aclosing(batches):
@@ -145,17 +145,17 @@ async def _batches(folders: Iterable[Path]) -> AsyncGenerator[set[FileChange], N
     except FileNotFoundError:
         await asyncio.sleep(_SETTLE)
     except (OSError, RuntimeError) as error:
-        remedy = "with WATCHFILES_FORCE_POLLING=1 in the environment they are looked at regularly instead"
+        remedy = "with WATCHFILES_FORCE_POLLING=1 in the environment they are scanned regularly instead"
         if "ermission denied" in str(error):
             remedy = "make that folder readable, or move it out of the code folder"
         raise StartError(f"the code cannot be watched for changes: {error}; {remedy}") from error
 
 
 def _lasting(batch: Collection[FileChange]) -> set[str]:
-    """The paths of a batch without files that came and went, such as the draft of an editor that saves by rename."""
-    came = {path for change, path in batch if change.name == "added"}
-    went = {path for change, path in batch if change.name == "deleted"}
-    return {path for _, path in batch} - {path for path in came & went if not os.path.lexists(path)}
+    """The paths of a batch without short-lived files, such as the draft of an editor that saves by renaming."""
+    added = {path for change, path in batch if change.name == "added"}
+    deleted = {path for change, path in batch if change.name == "deleted"}
+    return {path for _, path in batch} - {path for path in added & deleted if not os.path.lexists(path)}
 
 
 def _inode(path: Path) -> int | None:
@@ -165,7 +165,7 @@ def _inode(path: Path) -> int | None:
 
 
 def _versions(files: Iterable[Path]) -> list[tuple[int, ...] | None]:
-    """What tells a file from its former self; None if it is not there."""
+    """What changes when a file is written: time, size and inode; None if the file does not exist."""
     found: list[tuple[int, ...] | None] = []
     for file in files:
         try:
@@ -178,7 +178,7 @@ def _versions(files: Iterable[Path]) -> list[tuple[int, ...] | None]:
 
 
 async def _settled(files: Sequence[Path], before: list[tuple[int, ...] | None]) -> list[tuple[int, ...] | None]:
-    """The files' versions, once they stay: half of a file is not a new version."""
+    """The files' versions, once no file changes any more: half of a file is not a new version."""
     now = _versions(files)
     while now != before:
         await asyncio.sleep(_SETTLE)

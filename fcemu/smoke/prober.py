@@ -50,7 +50,8 @@ _LEAST_REAL = 0.3
 _STEP = 0.05
 """Seconds between two times at which the clock of a scaled timeout is put forward."""
 
-_KILLED = "exit code 137"
+_KILLED = 137
+"""Exit code of a process that SIGKILL has killed."""
 
 _REPORT = "if the configuration does not say otherwise, this is a bug in fcemu; please report it"
 
@@ -412,7 +413,8 @@ class _Prober:
 
     def _alone(self, function: str) -> bool:
         """Whether this machine can run one instance of a function only."""
-        return any(isinstance(r, Notice) and r.text.startswith(f"{function} always listens") for r in self.records)
+        notices = (r for r in self.records if isinstance(r, Notice) and r.function == function)
+        return any(notice.kind == "single-instance" for notice in notices)
 
 
 def _session(header: str | None, id: str) -> tuple[tuple[str, str], ...]:
@@ -442,7 +444,7 @@ def _stopped(records: Sequence[Record], before: int, function: str, grace: float
     """
     changes = [(i, r) for i, r in enumerate(records) if isinstance(r, InstanceChanged) and r.function == function]
     asked = {r.instance_id for _, r in changes if r.state == "stopping"}
-    ended = [(i, r) for i, r in changes if r.state == "ended" and r.detail.startswith("exit code ")]
+    ended = [(i, r) for i, r in changes if r.state == "ended" and r.exit_code is not None]
     if by_itself := [r for i, r in ended if i < before and r.instance_id not in asked]:
         text = f"an instance ended by itself during the checks: {by_itself[0].detail}"
         return _Verdict("failed", text, "look at its output (--log -)")
@@ -450,7 +452,7 @@ def _stopped(records: Sequence[Record], before: int, function: str, grace: float
         return _Verdict("skipped", "no instance was running")
     codes = sorted({r.detail for _, r in ended})
     told = f"{len(ended)} instance{'s' * (len(ended) > 1)}: {', '.join(codes)}"
-    if _KILLED in codes:
+    if any(r.exit_code == _KILLED and r.reason is None for _, r in ended):
         remedy = "end at SIGTERM, or raise fcemu.stopGrace"
         return _Verdict("failed", f"{told}; killed {grace:g} s after SIGTERM", remedy)
     return _Verdict("passed", told)

@@ -337,7 +337,7 @@ async def test_server_says_goodbye(serve: Serve, chat: Chat, redis: RedisServer)
 
     def ended() -> bool:
         changes = [record for record in emulator.journal.records if isinstance(record, InstanceChanged)]
-        return any(change.state == "ended" and change.detail == "exit code 0" for change in changes)
+        return any(change.state == "ended" and change.exit_code == 0 for change in changes)
 
     async with user(emulator) as ann:
         server(emulator).terminate()

@@ -23,8 +23,9 @@ import pytest
 
 from fcemu.instances.debugging import Script, debuggable, debugged
 from fcemu.instances.machine import try_port_binding
+from fcemu.processes.keeper_client import KeeperClient
 from fcemu.processes.port_binding import PortBinding, own_address
-from fcemu.processes.process import FunctionProcess, Keeper
+from fcemu.processes.process import FunctionProcess
 
 BIN = Path(sys.executable).parent
 
@@ -59,9 +60,9 @@ def free_port() -> int:
 
 
 @pytest.fixture
-async def keeper() -> AsyncIterator[Keeper]:
+async def keeper() -> AsyncIterator[KeeperClient]:
     """A keeper of its own."""
-    keeper = Keeper()
+    keeper = KeeperClient()
     yield keeper
     await asyncio.to_thread(keeper.close)
 
@@ -74,7 +75,7 @@ async def client() -> AsyncIterator[aiohttp.ClientSession]:
 
 
 @pytest.fixture
-async def start(keeper: Keeper, tmp_path: Path) -> AsyncIterator[Start]:
+async def start(keeper: KeeperClient, tmp_path: Path) -> AsyncIterator[Start]:
     """Start a command of the folder `tmp_path` under its debugger: `await start("npm", "start", NODE_OPTIONS=…)`."""
     started: list[FunctionProcess] = []
 
@@ -352,7 +353,7 @@ async def test_interpreter_without_debugpy_takes_ours(
 )
 async def test_workers_can_be_debugged_on_a_shared_port(
     start: Start,
-    keeper: Keeper,
+    keeper: KeeperClient,
     client: aiohttp.ClientSession,
     tmp_path: Path,
     code: str,

@@ -20,7 +20,8 @@ from fcemu.instances.machine import try_control_groups
 from fcemu.processes import cgroups, keeper, leftovers
 from fcemu.processes.cgroups import NO_GROUPS, Groups, Parents
 from fcemu.processes.identity import identity
-from fcemu.processes.process import FunctionProcess, Keeper
+from fcemu.processes.keeper_client import KeeperClient
+from fcemu.processes.process import FunctionProcess
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="who stands still is read from Linux's /proc")
 
@@ -63,7 +64,7 @@ TICKERS = {"main", "child", "daemon", "hopper"}
 class Ticking:
     """A function of four processes that write their names all the time; one of them forks and ends all the time."""
 
-    def __init__(self, keeper: Keeper, groups: Groups, env: dict[str, str]) -> None:
+    def __init__(self, keeper: KeeperClient, groups: Groups, env: dict[str, str]) -> None:
         self.groups = groups
         self.heard: list[str] = []
         program = [sys.executable, "-I", "-S", "-c", TICKING]
@@ -130,7 +131,7 @@ async def ticking(request: pytest.FixtureRequest) -> AsyncIterator[Ticking]:
     groups = make_groups(request.param, identity(os.getpid()) or "")
     if request.param != "signals" and groups == NO_GROUPS:
         pytest.skip(f"no freezer of {request.param} is writable here")
-    keeper = Keeper()
+    keeper = KeeperClient()
     ticking = Ticking(keeper, groups, {})
     await ticking.process.started()
     await ticking.ticks()
@@ -151,7 +152,7 @@ def nothing_left(pids: list[int], groups: Groups) -> bool:
 async def frozen_front(kind: str) -> None:
     """Freeze a function, say who is who, and wait to be killed."""
     run = identity(os.getpid()) or ""
-    keeper = Keeper()
+    keeper = KeeperClient()
     groups = make_groups(kind, run)
     ticking = Ticking(keeper, groups, {"FCEMU_RUN": run, "FC_INSTANCE_ID": "c-1"})
     await ticking.process.started()
@@ -314,7 +315,7 @@ def test_group_of_a_living_front_is_not_abandoned() -> None:
 
 async def test_what_the_function_has_stopped_itself_stays_stopped() -> None:
     """By signals only those are continued who were running before."""
-    keeper, lines = Keeper(), list[str]()
+    keeper, lines = KeeperClient(), list[str]()
     program = "import os, signal; os.fork() or signal.pause(); print(os.getpid(), flush=True); signal.pause()"
     process = keeper.spawn(
         [sys.executable, "-I", "-S", "-c", program], {}, Path("/"), lambda _, line: lines.append(line)
@@ -342,7 +343,7 @@ async def test_self_test_leaves_no_trace_and_tells_the_truth() -> None:
         parents = (*cgroups.candidates("freezer"), *cgroups.candidates("memory"))
         return sorted(name for parent in parents for name in os.listdir(parent.folder) if alive in name)
 
-    keeper = Keeper()
+    keeper = KeeperClient()
     run = identity(os.getpid()) or ""
     before = there()  # emulators of other tests may live as long as the session
     parents = await try_control_groups(keeper, run)
@@ -358,7 +359,7 @@ async def test_self_test_answers_where_nothing_is_writable(monkeypatch: pytest.M
     """Without usable groups the answer is that there are none; nothing is raised, and instances start all the same."""
     nowhere = [cgroups.Parent(tmp_path / "missing", 2), cgroups.Parent(tmp_path, 1)]
     monkeypatch.setattr(cgroups, "candidates", lambda _: nowhere)
-    keeper = Keeper()
+    keeper = KeeperClient()
     parents = await try_control_groups(keeper, "1:1")
     assert (parents.freezer, parents.memory) == (None, None)
     assert parents.make("c-1", 64) == NO_GROUPS

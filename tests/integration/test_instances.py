@@ -74,7 +74,7 @@ async def test_function_that_never_listens_answers_412_after_the_start_timeout(
     body, record = await refused(serve, client, "never", startTimeout=1)
     assert body["Code"] == "FunctionNotStarted"
     assert "how: never" in body["Message"]
-    assert record.reason == "the function listens on no port at all"
+    assert record.reason == "the function does not listen on any port"
 
 
 async def test_function_on_another_port_is_told_where_it_listens(serve: Serve, client: aiohttp.ClientSession) -> None:
@@ -217,6 +217,7 @@ async def test_function_on_the_configured_port_gets_one_instance_and_a_warning(
     fixed = {"command": [sys.executable, "fixed.py", str(port)], "port": port}
     emulator = await serve(function(instanceConcurrency=1, customRuntimeConfig=fixed), portBinding="port")
     (notice,) = [record for record in emulator.journal.records if isinstance(record, Notice)]
+    assert (notice.kind, notice.function) == ("single-instance", "fn")
     assert f"always listens on port {port}" in notice.text
     async with client.ws_connect(emulator.url):
         async with client.get(emulator.url) as response:

@@ -339,8 +339,10 @@ async def test_crash_loop_backs_off_and_says_why(serve: Serve, client: aiohttp.C
         assert "no module named app" in body["Message"]
     records = list(emulator.journal.records)
     assert sum(isinstance(r, InstanceChanged) and r.state == "failed" for r in records) == 3
-    (notice,) = [record.text for record in records if isinstance(record, Notice)]
-    assert "3 instances in a row ended before they were of use; the next one is tried in 1 s" in notice
+    (record,) = [record for record in records if isinstance(record, Notice)]
+    assert (record.kind, record.function) == ("back-off", "fn")
+    notice = record.text
+    assert "3 instances in a row failed before they ran an invocation; the next is started in 1 s" in notice
     assert "no module named app" in notice
     last = [record for record in records if isinstance(record, InvocationEnded)][-1]
     assert "3 instances in a row" in str(last.reason)
@@ -364,9 +366,13 @@ async def test_instance_that_uses_too_much_memory_is_ended(
     assert "memorySize: 128MB" in body["Message"]
     notice = await asyncio.wait_for(gone, 30)
     assert isinstance(notice, Notice)
+    assert (notice.kind, notice.function) == ("memory-limit", "fn")
     assert "more than its memorySize of 128 MB" in notice.text
     async with client.get(emulator.url) as response:
         assert response.status == 200
+    changes = [record for record in emulator.journal.records if isinstance(record, InstanceChanged)]
+    (ended,) = [change for change in changes if change.state == "ended"]
+    assert (ended.exit_code, ended.reason) == (137, "memory-limit")
 
 
 async def test_memory_limit_can_be_switched_off(serve: Serve, client: aiohttp.ClientSession) -> None:

@@ -228,5 +228,5 @@ async def test_control_plane_is_opened_when_asked_for(served: Served, client: ai
     output = await fcemu.output()
     assert f"control plane: {admin}" in output
     assert "fault busy: refuse" in output
-    assert "fault unused never happened" in output
+    assert "fault unused never fired" in output
     assert await left(family, addresses) == []

@@ -258,7 +258,7 @@ if os.environ["FCEMU_SCENARIO"] == "cut-early":
         family = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signum)
         output, errors = process.communicate(timeout=60)
-    assert (process.returncode, errors) == (128 + signum, f"fcemu: ended by {signum.name}\n")
+    assert (process.returncode, errors) == (128 + signum, f"fcemu: stopped by {signum.name}\n")
     assert outcomes(output) == {"baseline": "survived"}
     assert len(family) > 2
     assert [each for each in family if is_alive(each)] == []

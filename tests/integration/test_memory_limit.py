@@ -19,7 +19,8 @@ from fcemu.instances.machine import try_control_groups
 from fcemu.processes import cgroups, keeper, memory
 from fcemu.processes.cgroups import NO_GROUPS, Parent, Parents
 from fcemu.processes.identity import identity
-from fcemu.processes.process import FunctionProcess, Keeper
+from fcemu.processes.keeper_client import KeeperClient
+from fcemu.processes.process import FunctionProcess
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="control groups and PSS are Linux's")
 
@@ -76,7 +77,7 @@ class Limited:
         self.lines: list[str] = []
         self.groups = NO_GROUPS
         self._parents = parents
-        self._keeper = Keeper()
+        self._keeper = KeeperClient()
         self._watch = memory.MemoryWatch(self.clock)
         self._processes: list[FunctionProcess] = []
 
@@ -118,7 +119,7 @@ async def until(happened: Callable[[], bool]) -> None:
 
 async def memory_parent() -> Parent:
     """Where groups with a memory limit can be made, found by the self-test."""
-    keeper = Keeper()
+    keeper = KeeperClient()
     parents = await try_control_groups(keeper, identity(os.getpid()) or "")
     await asyncio.to_thread(keeper.close)
     if parents.memory is None:

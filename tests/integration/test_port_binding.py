@@ -22,8 +22,9 @@ from fcemu.instances.machine import try_port_binding
 from fcemu.journal import InvocationEnded, InvocationStarted, Notice
 from fcemu.processes import port_binding
 from fcemu.processes.keeper import SYSCALLS
+from fcemu.processes.keeper_client import KeeperClient
 from fcemu.processes.port_binding import PortBinding, own_address
-from fcemu.processes.process import FunctionProcess, Keeper
+from fcemu.processes.process import FunctionProcess
 from tests.conftest import Serve, function
 from tests.denied import PIDFD_GETFD
 
@@ -31,9 +32,9 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the kernel's us
 
 
 @pytest.fixture
-async def keeper() -> AsyncIterator[Keeper]:
+async def keeper() -> AsyncIterator[KeeperClient]:
     """A keeper of its own."""
-    keeper = Keeper()
+    keeper = KeeperClient()
     yield keeper
     await asyncio.to_thread(keeper.close)
 
@@ -60,7 +61,7 @@ class Asked:
     """A Python program whose binds of one port are answered by us."""
 
     def __init__(
-        self, keeper: Keeper, program: str, replace: bool, port: int | None = None, address: str | None = None
+        self, keeper: KeeperClient, program: str, replace: bool, port: int | None = None, address: str | None = None
     ) -> None:
         self.port = port or free_port()
         self.address = address or own_address()
@@ -124,7 +125,7 @@ both_ways = pytest.mark.parametrize("replace", [False, True], ids=["duplicate", 
     ],
     ids=["ipv4", "ipv6", "thread", "child", "both-families", "multipath"],
 )
-async def test_listen_is_the_moment_of_readiness(keeper: Keeper, program: str, replace: bool) -> None:
+async def test_listen_is_the_moment_of_readiness(keeper: KeeperClient, program: str, replace: bool) -> None:
     """Whoever in the instance binds all addresses of the port is reached at the instance's own, once it listens."""
     async with Asked(keeper, program, replace) as asked:
         await asked.listening()
@@ -134,7 +135,7 @@ async def test_listen_is_the_moment_of_readiness(keeper: Keeper, program: str, r
 
 @both_ways
 @pytest.mark.parametrize(("family", "host"), [("AF_INET", "127.0.0.1"), ("AF_INET6", "::1")])
-async def test_bind_to_loopback_is_known(keeper: Keeper, family: str, host: str, replace: bool) -> None:
+async def test_bind_to_loopback_is_known(keeper: KeeperClient, family: str, host: str, replace: bool) -> None:
     """A bind to 127.0.0.1 or ::1 succeeds for the function, is known to us, and makes nothing ready."""
     program = f"s = socket.socket(socket.{family}); s.bind(('{host}', PORT)); s.listen(); print('up', flush=True)"
     async with Asked(keeper, program, replace) as asked:
@@ -143,7 +144,7 @@ async def test_bind_to_loopback_is_known(keeper: Keeper, family: str, host: str,
         assert not asked.binding.listening.done()
 
 
-async def test_other_binds_go_on_as_if_nobody_had_asked(keeper: Keeper) -> None:
+async def test_other_binds_go_on_as_if_nobody_had_asked(keeper: KeeperClient) -> None:
     """Another port, UDP and Unix sockets are bound by the kernel."""
     program = (
         "a = socket.socket(); a.bind(('127.0.0.1', 0)); a.listen()\n"
@@ -157,7 +158,7 @@ async def test_other_binds_go_on_as_if_nobody_had_asked(keeper: Keeper) -> None:
 
 
 @pytest.mark.parametrize("first", ["s.listen()", "pass"], ids=["listening", "bound"])
-async def test_second_bind_in_one_instance_fails_as_ever(keeper: Keeper, first: str) -> None:
+async def test_second_bind_in_one_instance_fails_as_ever(keeper: KeeperClient, first: str) -> None:
     """Two servers on one port of one instance collide, as in the cloud."""
     program = (
         f"s = socket.socket(); s.bind(('0.0.0.0', PORT)); {first}; t = socket.socket()\n"
@@ -169,7 +170,7 @@ async def test_second_bind_in_one_instance_fails_as_ever(keeper: Keeper, first: 
 
 
 @both_ways
-async def test_server_may_close_and_start_again(keeper: Keeper, replace: bool) -> None:
+async def test_server_may_close_and_start_again(keeper: KeeperClient, replace: bool) -> None:
     """A server that was closed takes no connection away from the next one of its instance."""
     program = (
         "def serve():\n"
@@ -187,7 +188,7 @@ async def test_server_may_close_and_start_again(keeper: Keeper, replace: bool) -
 
 
 @both_ways
-async def test_interrupted_bind_may_be_tried_again(keeper: Keeper, replace: bool) -> None:
+async def test_interrupted_bind_may_be_tried_again(keeper: KeeperClient, replace: bool) -> None:
     """In a storm of signals, binds and listens that fail with EINTR succeed when they are called again."""
     program = (
         "import signal\n"
@@ -209,7 +210,7 @@ async def test_interrupted_bind_may_be_tried_again(keeper: Keeper, replace: bool
         assert int(await asked.says()) > 0
 
 
-async def test_bind_of_a_bound_socket_succeeds(keeper: Keeper) -> None:
+async def test_bind_of_a_bound_socket_succeeds(keeper: KeeperClient) -> None:
     """A bind is carried out once, whoever the socket is for: a signal may have hidden the answer to the first."""
     program = (
         "for family, host in ((2, '0.0.0.0'), (2, '127.0.0.1'), (10, '::')):\n"
@@ -222,7 +223,7 @@ async def test_bind_of_a_bound_socket_succeeds(keeper: Keeper) -> None:
         assert [await asked.says() for _ in range(3)] == ["True"] * 3
 
 
-async def test_bind_without_us_fails(keeper: Keeper) -> None:
+async def test_bind_without_us_fails(keeper: KeeperClient) -> None:
     """When nobody is there to answer a bind it fails, and does not wait for ever."""
     program = (
         "s = socket.socket()\n"
@@ -234,7 +235,7 @@ async def test_bind_without_us_fails(keeper: Keeper) -> None:
         assert await asked.says() == str(errno.ENOSYS)
 
 
-async def test_nobody_is_asked_when_nobody_is_left(keeper: Keeper) -> None:
+async def test_nobody_is_asked_when_nobody_is_left(keeper: KeeperClient) -> None:
     """The end of an instance ends the asking: a descriptor that stays readable would keep the loop busy."""
     async with Asked(keeper, "s = socket.socket(); s.bind(('', PORT)); s.listen()", replace=False) as asked:
         await asked.listening()
@@ -247,7 +248,7 @@ async def test_nobody_is_asked_when_nobody_is_left(keeper: Keeper) -> None:
 @pytest.mark.parametrize(
     ("denied", "outcome"), [(PIDFD_GETFD, "bound"), (SYSCALLS[os.uname().machine][1], str(errno.EPERM))]
 )
-async def test_function_may_have_a_filter_of_its_own(keeper: Keeper, denied: int, outcome: str) -> None:
+async def test_function_may_have_a_filter_of_its_own(keeper: KeeperClient, denied: int, outcome: str) -> None:
     """A filter that the function installs, as Chromium's sandbox does, stands beside ours, and its refusals win."""
     program = (
         f"import sys; sys.path[:] = {sys.path!r}\n"
@@ -261,7 +262,7 @@ async def test_function_may_have_a_filter_of_its_own(keeper: Keeper, denied: int
         assert asked.binding.listening.done() == (outcome == "bound")
 
 
-async def test_address_that_cannot_be_read_is_the_kernels(keeper: Keeper) -> None:
+async def test_address_that_cannot_be_read_is_the_kernels(keeper: KeeperClient) -> None:
     """A bind of a pointer to nowhere is answered, with EFAULT."""
     program = (
         "import ctypes; libc = ctypes.CDLL(None, use_errno=True); s = socket.socket()\n"
@@ -272,7 +273,7 @@ async def test_address_that_cannot_be_read_is_the_kernels(keeper: Keeper) -> Non
 
 
 async def test_process_that_we_may_not_look_into_is_the_kernels(
-    keeper: Keeper, monkeypatch: pytest.MonkeyPatch
+    keeper: KeeperClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where a process's memory may not be read, as of a setuid program, its bind goes on as it was meant."""
 
@@ -285,7 +286,7 @@ async def test_process_that_we_may_not_look_into_is_the_kernels(
         assert await asked.says() == f"0.0.0.0 {asked.port}"
 
 
-async def test_port_that_somebody_else_has_is_no_obstacle(keeper: Keeper) -> None:
+async def test_port_that_somebody_else_has_is_no_obstacle(keeper: KeeperClient) -> None:
     """A program of the host on all addresses of the port moves the instance to another one, not out of the way."""
     program = "s = socket.socket(); s.bind(('0.0.0.0', PORT)); s.listen()"
     asked = Asked(keeper, program, replace=False)
@@ -297,7 +298,7 @@ async def test_port_that_somebody_else_has_is_no_obstacle(keeper: Keeper) -> Non
 
 
 @both_ways
-async def test_sibling_follows_the_first_to_another_port(keeper: Keeper, replace: bool) -> None:
+async def test_sibling_follows_the_first_to_another_port(keeper: KeeperClient, replace: bool) -> None:
     """Servers that share a port by SO_REUSEPORT share the one that the first was moved to."""
     program = (
         "def serve():\n"
@@ -313,7 +314,7 @@ async def test_sibling_follows_the_first_to_another_port(keeper: Keeper, replace
 
 
 @both_ways
-async def test_fronts_that_chose_one_address_do_not_share_it(keeper: Keeper, replace: bool) -> None:
+async def test_fronts_that_chose_one_address_do_not_share_it(keeper: KeeperClient, replace: bool) -> None:
     """An instance at an address that another front's instance has already is moved to another port."""
     program = "s = socket.socket(); s.bind(('0.0.0.0', PORT)); s.listen()"
     async with Asked(keeper, program, replace) as first:
@@ -392,7 +393,7 @@ async def test_server_on_loopback_is_refused_and_told(serve: Serve, client: aioh
     assert "0.0.0.0" in str(record.remedy)
 
 
-async def test_self_test_works_here(keeper: Keeper) -> None:
+async def test_self_test_works_here(keeper: KeeperClient) -> None:
     """Where this test runs, the self-test finds a way."""
     assert await try_port_binding(keeper) in (False, True)
 

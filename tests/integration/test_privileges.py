@@ -20,7 +20,7 @@ import pytest
 from fcemu.emulator import Emulator
 from fcemu.instances.machine import try_port_binding
 from fcemu.model import Account, Function, Settings
-from fcemu.processes.process import Keeper
+from fcemu.processes.keeper_client import KeeperClient
 from tests.conftest import function
 from tests.denied import PIDFD_GETFD, deny
 from tests.integration.test_port_binding import fixed, free_port, used_instances
@@ -39,7 +39,7 @@ AGAIN = "import subprocess, sys; subprocess.run([sys.executable, *sys.argv[1:]],
 
 async def open_sockets(made: Function, number: int) -> dict[str, Any]:
     """So many sockets to a function that is hard-wired to a port, and what became of them."""
-    keeper = Keeper()
+    keeper = KeeperClient()
     tested = await try_port_binding(keeper)
     await asyncio.to_thread(keeper.close)
     settings = Settings(listen="127.0.0.1:0", portBinding="seccomp", stopGrace=1)

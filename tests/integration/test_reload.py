@@ -127,7 +127,8 @@ async def test_code_that_does_not_start_leaves_the_old_serving(
     updated(emulator, *emulator.account.functions, changed=["fn"])
     notice = await recorded(emulator, lambda r: isinstance(r, Notice) and r.level == "error")
     assert isinstance(notice, Notice)
-    assert "the former one still serves" in notice.text
+    assert (notice.kind, notice.function) == ("reload-failed", "fn")
+    assert "the previous code still serves" in notice.text
     assert "oh no" in notice.text
     assert await version(client, emulator) == "1"
     (code / "ticking.py").write_text(good)
@@ -293,7 +294,7 @@ async def test_serve_follows_its_files(
     await log.until("changed: the configuration")
     assert await status("POST") == 403
     file.write_text(good.replace("timeout: 60", "timeout: soon"))
-    await log.until("the configuration cannot be used, the former one still holds")
+    await log.until("the configuration cannot be used; the previous one stays in force")
     assert "timeout: expected a whole number" in await log.until(f"{file}:")
     assert await status("POST") == 403
     release(app, "2")
@@ -302,7 +303,7 @@ async def test_serve_follows_its_files(
     async with client.get(fcemu.url) as response:
         assert (await response.json(content_type=None))["version"] == "2"
     (app / "ticking.py").write_text("raise RuntimeError('oh no')")
-    await log.until("the new code does not start, the former one still serves")
+    await log.until("the new code does not start; the previous code still serves")
     async with client.get(fcemu.url) as response:
         assert (await response.json(content_type=None))["version"] == "2"
 
@@ -332,7 +333,7 @@ async def test_debugger_attaches_to_each_function(serve: Serve, client: aiohttp.
     (tmp_path / "index.js").write_text("require('http').createServer((q, r) => r.end('ok')).listen(9000, '0.0.0.0');")
     node = function(code=str(tmp_path), customRuntimeConfig={"command": ["node", "index.js"]})
     emulator = await serve(node, node.model_copy(update={"functionName": "other"}), debug=True)
-    notices = [r.text for r in emulator.journal.records if isinstance(r, Notice) and "inspector on" in r.text]
+    notices = [r.text for r in emulator.journal.records if isinstance(r, Notice) and r.kind == "debugger"]
     ports = {re.findall(r"127\.0\.0\.1:(\d+)", text)[0] for text in notices}
     assert len(ports) == 2
     for port in ports:

@@ -407,7 +407,7 @@ async def test_signal_ends_it_cleanly(write: Write, signum: signal.Signals) -> N
     finally:
         if process.returncode is None:
             process.kill()
-    assert (process.returncode, stderr.decode()) == (128 + signum, f"fcemu: ended by {signum.name}\n")
+    assert (process.returncode, stderr.decode()) == (128 + signum, f"fcemu: stopped by {signum.name}\n")
     assert await left(everybody) == []
 
 

@@ -244,5 +244,5 @@ async def test_what_cannot_be_watched_is_told(
 
 def test_nobody_pays_who_does_not_reload() -> None:
     """The library is imported by who watches, not by who imports the module."""
-    code = "import sys, fcemu.watching; print('watchfiles' in sys.modules)"
+    code = "import sys, fcemu.serving.watching; print('watchfiles' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

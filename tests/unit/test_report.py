@@ -84,6 +84,16 @@ def test_json_has_the_records_type_and_fields() -> None:
     assert (parsed["record"], parsed["billed_ms"], parsed["close_code"]) == ("InvocationEnded", 13, None)
 
 
+def test_json_has_for_programs_what_the_text_says() -> None:
+    """How an instance ended and what a notice is about are fields, so that no program has to read the text."""
+    ended = InstanceChanged(0.0, "fn", "c-1", "ended", "exit code 137: too much memory", 137, "memory-limit")
+    parsed = json.loads(report.as_json(ended))
+    assert (parsed["exit_code"], parsed["reason"]) == (137, "memory-limit")
+    parsed = json.loads(report.as_json(Notice(0.0, "warning", "look", "single-instance", "fn")))
+    assert (parsed["kind"], parsed["function"]) == ("single-instance", "fn")
+    assert json.loads(report.as_json(Notice(0.0, "info", "look")))["kind"] is None
+
+
 def account(*names: str) -> Account:
     """Functions with one trigger each."""
     trigger = {"triggerName": "t", "triggerConfig": {"methods": ["GET"], "authType": "anonymous"}}

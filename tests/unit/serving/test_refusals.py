@@ -6,7 +6,6 @@ from pathlib import Path
 
 from fcemu.journal import InvocationEnded, Notice
 from fcemu.serving.refusals import Refusals, explained
-from fcemu.state_folder import folder
 
 
 def refused(request_id: str) -> InvocationEnded:
@@ -52,9 +51,3 @@ def test_explanation_is_in_plain_words() -> None:
         "reason: the Date header is 16 min 2 s old",
         "remedy: sign again",
     ]
-
-
-def test_folder_follows_the_environment(tmp_path: Path) -> None:
-    """XDG_STATE_HOME says where state is kept."""
-    assert folder({"XDG_STATE_HOME": str(tmp_path)}) == tmp_path / "fcemu"
-    assert folder({}) == Path.home() / ".local" / "state" / "fcemu"
