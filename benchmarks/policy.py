@@ -135,7 +135,7 @@ async def _invoke(
     """One invocation, without the bytes. Compare `Gateway.handle`, `_invoke` and `_finish`."""
     id, started = request_id(clock.wall_now(), random.getrandbits(96)), clock.now()
     head = RequestHead("GET", "/", _HEADERS)
-    limits.check_message(head)
+    limits.enforce_message(head)
     route = router.route(head)
     authenticator = authenticators.of(route)
     assert authenticator is None

@@ -59,7 +59,8 @@ FOLDERS = {
         "clock errors faults identifiers journal model processes scheduling trigger", pure="debugging environment"
     ),
     "gateway": Folder(
-        "clock errors faults identifiers instances journal model trigger", pure="frames headers response"
+        "clock errors faults identifiers instances journal model trigger",
+        pure="failures frames headers memory response",
     ),
     "clients": Folder("", pure="request"),
     "emulator": Folder("clock errors faults gateway instances journal listening model scheduling"),

@@ -3,8 +3,11 @@
 connection     a client's connection: requests, one after the other
 request_body   a request's body, as it comes
 gateway        the request path: admit, lease, forward or tunnel, record
-exchange       what is known of one request while it is under way
+failures       the errors of what can go wrong on it
+exchange       one request while it is in progress, and how it ended
+ongoing        sets of what is going on, which can be waited for
 deadlines      one timer for all requests
+memory         the caches of the request path
 flow           when what is written goes out
 headers        what is dropped, what is added, both ways
 response       what an instance answers: its head, and where its body ends

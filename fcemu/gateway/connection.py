@@ -16,6 +16,7 @@ from typing import Protocol, cast
 import httptools
 
 from fcemu.gateway.flow import FlowControl, Outbox
+from fcemu.gateway.memory import Memory
 from fcemu.gateway.request_body import BUFFER_LIMIT, NO_BODY, RequestBody
 from fcemu.trigger.request import VERSIONS, RequestHead
 
@@ -24,12 +25,6 @@ _SILENT_LIMIT = 64 * 1024
 
 _QUEUE_LIMIT = 16
 """Requests that wait behind the present one; then reading pauses."""
-
-_REPEATED = 2 * 1024
-"""Bytes of a request that is remembered whole: who asks often asks the same."""
-
-_KNOWN = 1000
-"""So many of them."""
 
 _LINGER = 10.0
 """Seconds in which a client may go on sending what nobody wants, so that it gets to read the answer."""
@@ -49,15 +44,24 @@ class Request:
 
     Attributes:
         keep_alive: the client lets the connection carry another request.
+        raw: all its bytes, if the server's memory keeps the request.
     """
 
-    __slots__ = ("body", "connection", "head", "keep_alive")
+    __slots__ = ("body", "connection", "head", "keep_alive", "raw")
 
-    def __init__(self, connection: Connection, head: RequestHead, body: RequestBody, keep_alive: bool) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        head: RequestHead,
+        body: RequestBody,
+        keep_alive: bool,
+        raw: bytes | None = None,
+    ) -> None:
         self.connection = connection
         self.head = head
         self.body = body
         self.keep_alive = keep_alive
+        self.raw = raw
 
 
 class Server(Protocol):
@@ -65,13 +69,15 @@ class Server(Protocol):
 
     Attributes:
         connections: those in their HTTP phase.
-        known: requests without a body that were read before, by their bytes.
+        memory: keeps requests without a body that were read before.
         outbox: where small answers wait for the end of the round.
     """
 
-    connections: set[Connection]
-    known: dict[bytes, RequestHead]
+    memory: Memory
     outbox: Outbox
+
+    @property
+    def connections(self) -> set[Connection]: ...
 
     def handle(self, request: Request) -> Awaitable[bool]:
         """Answer; returns whether the connection can carry another request."""
@@ -127,9 +133,9 @@ class Connection(FlowControl):
         if self._upgraded:
             self._behind += data
         elif not (self._broken or self._closing):
-            head = self._server.known.get(data) if self._begins else None
+            head = self._server.memory.request(data) if self._begins else None
             if head is not None:
-                self._add(Request(self, head, NO_BODY, keep_alive=True))  # what the parser would find
+                self._add(Request(self, head, NO_BODY, keep_alive=True, raw=data))  # what the parser would find
             else:
                 self._parse(data)
         if self._behind or self._body is not None or len(self._queue) > _QUEUE_LIMIT:
@@ -329,7 +335,7 @@ class Connection(FlowControl):
             self._silent = 0 if self._told else self._silent + len(data)
             if self._silent > _SILENT_LIMIT:
                 self._break(f"headers or trailers are larger than {_SILENT_LIMIT} bytes")
-            elif alone and self._begins and len(self._queue) == waiting + 1 and len(data) <= _REPEATED:
+            elif alone and self._begins and len(self._queue) == waiting + 1:
                 self._remember(data, self._queue[-1])
             return b""
         if self._framed is None:
@@ -342,10 +348,8 @@ class Connection(FlowControl):
 
     def _remember(self, data: bytes, request: Request | str) -> None:
         """These bytes are this request, and no more."""
-        if isinstance(request, Request) and request.body is NO_BODY:
-            if len(self._server.known) == _KNOWN:
-                self._server.known.clear()
-            self._server.known[data] = request.head
+        if isinstance(request, Request) and request.body is NO_BODY and self._server.memory.keep(data, request.head):
+            request.raw = data
 
     def _break(self, why: str) -> None:
         """Nothing more can be read."""

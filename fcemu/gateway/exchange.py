@@ -1,51 +1,69 @@
-"""What is known of one request while it is under way?"""
+"""What is the state of one request: what arrived, where does it run, how did it end?"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 from fcemu.errors import FCError
+from fcemu.faults.injected import Injected
 from fcemu.gateway.connection import Request
 from fcemu.gateway.deadlines import Deadline
-from fcemu.journal import ClosedBy
-from fcemu.trigger.authentication import Authenticator
+from fcemu.instances.pool import Lease
+from fcemu.journal import ClosedBy, InvocationEnded
+from fcemu.trigger.authentication import Authenticator, redacted
 from fcemu.trigger.request import RequestHead
 from fcemu.trigger.routing import Route
 
-if TYPE_CHECKING:
-    from fcemu.faults.injected import Injected
-    from fcemu.instances.pool import Lease
-
-
 Cause = Literal["timeout", "client", "fault", "shutdown"]
 
+_CLIENT_CLOSED = 499
+"""The status in metrics and logs for a client that left before an answer (D/04/089); no client ever gets it."""
 
-_OF_A_SOCKET = RequestHead("GET", "", ())
-"""What is left of the head while a socket is open: there are many, and only the record of their end is to come."""
+_SOCKET_HEAD = RequestHead("GET", "", ())
+"""Replaces the head while a socket is open: sockets are many, and their last record needs the method alone."""
+
+
+@dataclass(slots=True)
+class Ending:
+    """How a request ended.
+
+    Attributes:
+        status: of the answer; 101 for a socket.
+        refused: the error of the gateway that the client got, or that cut its answer short.
+        error: what the cloud writes after `FC Invoke End … Error:`.
+        close_code: of the Close frame that ended a socket.
+        closed_by: what ended a socket, or an answer before its time.
+    """
+
+    status: int | None = None
+    refused: FCError | None = None
+    error: str | None = None
+    close_code: int | None = None
+    closed_by: ClosedBy | None = None
 
 
 class Exchange:
-    """One request: what came, where it runs, what became of it.
+    """One request while it is in progress.
 
     Attributes:
-        task: the handler's; cancelling it with a `cause` set is how a deadline or a client's leave ends the work.
-        started: monotonic seconds of its arrival.
-        route, authenticator: what it is for, and who guards that.
-        target: as the client sent it; `head` may have been given claims of a token.
-        body: the request's body, if it had to be read whole; else it streams.
+        task: the handler's. To interrupt the handler, `interrupt` sets a `cause` and cancels the task.
+        started: monotonic seconds of the request's arrival.
+        route, authenticator: None until the request is admitted; an anonymous trigger has no authenticator.
+        target: as the client sent it; authentication may add claims of a token to `head`.
+        body: the request's body, if it had to be read whole; otherwise it streams.
         injected: the faults that happen to it, if any do.
-        told: a response header that tells the client its session's id.
+        session_header: a response header that gives the client the id of its session.
         tap: sees the body of the response as it passes, without its framing.
-        begun: bytes of an answer went to the client, so that no other answer is possible.
-        tunnelled: a socket was established; its end is the end of the exchange, not the handler's.
+        begun: a byte of an answer was written to the client, so that no other answer is possible.
+        tunnelled: a socket was opened; the exchange ends with the socket, not with the handler.
     """
 
     __slots__ = (
-        "authenticator", "begun", "body", "cause", "close_code", "closed_by", "deadline", "error", "head",
-        "injected", "lease", "rejected", "request", "request_id", "route", "started", "status", "tap", "target",
-        "task", "told", "tunnelled",
+        "authenticator", "begun", "body", "cause", "deadline", "ending", "head", "injected", "lease", "request",
+        "request_id", "route", "session_header", "started", "tap", "target", "task", "tunnelled",
     )  # fmt: skip
 
     def __init__(self, request: Request, request_id: str, started: float) -> None:
@@ -61,33 +79,29 @@ class Exchange:
         self.lease: Lease | None = None
         self.deadline: Deadline | None = None
         self.cause: Cause | None = None
-        self.told: tuple[bytes, bytes] | None = None
+        self.session_header: tuple[bytes, bytes] | None = None
         self.tap: Callable[[bytes], None] | None = None
         self.injected: Injected | None = None
         self.begun = False
         self.tunnelled = False
-        self.status: int | None = None
-        self.rejected: FCError | None = None
-        self.error: str | None = None
-        self.close_code: int | None = None
-        self.closed_by: ClosedBy | None = None
+        self.ending = Ending()
 
     def interrupt(self, cause: Cause) -> None:
-        """End the handler's work; the first cause counts."""
+        """Stop the handler; the first cause counts."""
         if self.cause is None and self.task is not None and not self.task.done():
             self.cause = cause
             self.task.cancel()
 
     def client_left(self) -> None:
-        """End the handler's work, because nobody waits for the answer."""
+        """Stop the handler, because nobody waits for the answer."""
         self.interrupt("client")
 
     def time_is_up(self) -> None:
-        """End the handler's work at the execution timeout."""
+        """Stop the handler at the execution timeout."""
         self.interrupt("timeout")
 
     async def send(self, data: bytes) -> None:
-        """Send bytes to the client as they are, and wait while it is slow.
+        """Write bytes to the client, and wait while it reads slowly.
 
         Raises:
             ConnectionError: it is gone.
@@ -97,11 +111,11 @@ class Exchange:
         connection = self.request.connection
         connection.write(data)
         self.begun = True
-        if connection.writing_paused:  # hardly ever, and every answer comes by here
+        if connection.writing_paused:  # rare, and every answer passes here: no coroutine without need
             await connection.drain()
 
     async def send_interim(self, data: bytes) -> None:
-        """Send an interim answer (1xx): the final one is still to come.
+        """Write an interim answer (1xx); the final answer is still to come.
 
         Raises:
             ConnectionError: the client is gone.
@@ -111,13 +125,43 @@ class Exchange:
         await connection.drain()
 
     def detach(self) -> None:
-        """The socket has left the handler: let go of all that only the handler needed."""
+        """Drop what only the handler needed: the socket goes on without it."""
         self.begun = self.tunnelled = True
-        self.status = 101
+        self.ending.status = 101
         del self.request
         self.task = None
-        self.head = _OF_A_SOCKET
+        self.head = _SOCKET_HEAD
 
     def cut(self) -> None:
-        """Drop the client's connection; what it has got so far is all it gets."""
+        """Cut the client's connection; what was written before is sent, and nothing else."""
         self.request.connection.abort()
+
+    def record(self, wall_time: float, now: float, billed_ms: int) -> InvocationEnded:
+        """The record of its end.
+
+        Args:
+            wall_time: seconds since 1970 UTC.
+            now: monotonic seconds.
+            billed_ms: milliseconds billed for the invocation.
+        """
+        ending, lease, route, refused = self.ending, self.lease, self.route, self.ending.refused
+        return InvocationEnded(
+            wall_time=wall_time,
+            request_id=self.request_id,
+            function=route.function.functionName if route else None,
+            qualifier=route.qualifier if route else None,
+            method=self.head.method,
+            target=redacted(self.target, self.authenticator),
+            kind="websocket" if self.tunnelled else "http",
+            status=ending.status if self.begun else _CLIENT_CLOSED,
+            duration=now - self.started,
+            error_code=refused.code if refused else None,
+            reason=refused.reason if refused else None,
+            remedy=refused.remedy if refused else None,
+            instance_id=lease.instance.id if lease else None,
+            cold_start=lease.cold_start if lease else False,
+            billed_ms=billed_ms,
+            close_code=ending.close_code,
+            closed_by=ending.closed_by,
+            error=ending.error,
+        )

@@ -1,4 +1,4 @@
-"""How does one HTTP exchange get to an instance and back, streamed both ways?"""
+"""How does one HTTP exchange reach an instance and come back, streamed both ways?"""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
-from fcemu.errors import FCError, Refusal
-from fcemu.gateway import headers
+from fcemu.errors import FCError
+from fcemu.gateway import failures, headers
 from fcemu.gateway.exchange import Exchange
 from fcemu.gateway.faulty_answer import pass_answer
+from fcemu.gateway.memory import Memory
 from fcemu.gateway.request_body import BodyBroken, RequestBody
 from fcemu.gateway.response import Body, ResponseHead
 from fcemu.gateway.upstream import Upstream, UpstreamLost, connect, give_back, idle
@@ -17,17 +18,23 @@ from fcemu.instances.running import RunningInstance
 from fcemu.trigger import limits
 
 _RETRIED = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
-"""Idempotent requests are sent again when the connection breaks before an answer (D/08/069)."""
+"""Idempotent methods: a request is sent again if the connection breaks before an answer (D/08/069)."""
 
 
 async def open_exchange(
-    exchange: Exchange, instance: RunningInstance, request: bytes
+    exchange: Exchange, instance: RunningInstance, request: bytes, memory: Memory
 ) -> tuple[Upstream, ResponseHead, asyncio.Task[None] | None]:
-    """Send a request to an instance; returns its final response head and who is still sending the body.
+    """Send a request to an instance.
+
+    Args:
+        request: the head for the instance.
+
+    Returns:
+        The connection, the final response head, and the task that still sends the request's body, if it has one.
 
     Raises:
         UpstreamLost: the connection broke before an answer.
-        FCError: the answer, or the request's body, cannot be passed on.
+        FCError: the answer, or the request's body, cannot be forwarded.
     """
     has_body = exchange.head.has_body
     retry = exchange.head.method in _RETRIED and not has_body
@@ -40,10 +47,12 @@ async def open_exchange(
             if has_body:
                 sender = asyncio.create_task(_send_body(exchange, upstream))
             while True:
-                head = await (upstream.head() if sender is None else _head_or_refused_body(upstream, sender))
+                head = memory.response(
+                    await (upstream.head() if sender is None else _head_or_refused_body(upstream, sender))
+                )
                 if head.status >= 200 or head.status == 101:
                     return upstream, head, sender
-                if exchange.head.version >= (1, 1):  # interim answers are passed on (100-continue, 103)
+                if exchange.head.version >= (1, 1):  # HTTP/1.0 has no interim answers (100, 103)
                     await exchange.send_interim(headers.interim_bytes(head))
         except UpstreamLost:
             upstream.abort()
@@ -68,24 +77,24 @@ async def relay(
     redirects: str,
     date: str,
 ) -> bool:
-    """Pass an instance's response on; returns whether the client's connection can be used again.
+    """Forward an instance's response; returns whether the client's connection can be used again.
 
     Raises:
-        UpstreamLost: the instance went away; if `exchange.begun`, the answer is cut short.
-        ConnectionError: the client went away.
-        FCError: the answer cannot be passed on.
+        UpstreamLost: the instance closed the connection; if `exchange.begun`, the answer is cut short.
+        ConnectionError: the client left.
+        FCError: the answer cannot be forwarded.
     """
     reusable = False
     try:
         assert exchange.route is not None
-        headers.check_response(head, exchange.head, exchange.route, redirects)
+        headers.enforce_response(head, exchange.head, exchange.route, redirects)
         http11 = exchange.head.version >= (1, 1)
         body = Body(head, exchange.head.method, rechunk=http11, tap=exchange.tap)
-        # A client of HTTP/1.0 cannot take chunks: the end of the connection is the end of the body.
+        # HTTP/1.0 has no chunks: the body ends with the connection.
         unbounded = not http11 and not body.done and head.content_length is None
-        # An answer before the request's body is through leaves the rest of it in the way.
+        # An answer before the whole request body was read leaves the rest of the body on the connection.
         close = unbounded or not exchange.request.keep_alive or (sender is not None and not sender.done())
-        exchange.status = head.status
+        exchange.ending.status = head.status
         answer = headers.response_bytes(
             head,
             body,
@@ -94,14 +103,14 @@ async def relay(
             request_id=exchange.request_id,
             date=date,
             close=close,
-            told=exchange.told,
+            session_header=exchange.session_header,
         )
-        if exchange.injected is None and not body.done and (come := upstream.come()):
-            # What has come with the head goes with the head: one write, and for a small answer the only one.
+        if exchange.injected is None and not body.done and (arrived := upstream.read_now()):
+            # The part of the body that arrived with the head is sent with it: a small answer is a single write.
             try:
-                answer += body.feed(come)
+                answer += body.feed(arrived)
             except FCError:
-                await exchange.send(answer)  # cut short, whether or not the broken chunk came with the head
+                await exchange.send(answer)  # the client gets the head, as if the broken chunk arrived later
                 raise
         await exchange.send(answer)
         while not body.done:
@@ -128,8 +137,8 @@ async def relay(
             await _settle(sender)
 
 
-async def _head_or_refused_body(upstream: Upstream, sender: asyncio.Task[None]) -> ResponseHead:
-    """The next head, unless the body turns out not to be acceptable first."""
+async def _head_or_refused_body(upstream: Upstream, sender: asyncio.Task[None]) -> bytes:
+    """The next head; raises the refusal of the request's body if that comes first."""
     answer = asyncio.create_task(upstream.head())
     try:
         if not sender.done():
@@ -142,30 +151,30 @@ async def _head_or_refused_body(upstream: Upstream, sender: asyncio.Task[None]) 
 
 
 def _refusal_of_body(sender: asyncio.Task[None] | None) -> BaseException | None:
-    """Why the rest of a body is not sent, unless it is the instance that does not take it."""
+    """Why the rest of a body is not sent; None if it is, or if only the instance stopped reading it."""
     if sender is None or not sender.done() or sender.cancelled() or isinstance(sender.exception(), UpstreamLost):
         return None
     return sender.exception()
 
 
 async def read_body(exchange: Exchange) -> bytes:
-    """The whole body of a request, for what has to see it before the function does.
+    """The whole body of a request, for an authenticator that needs it.
 
     Raises:
         FCError: BODY_TOO_LARGE, BAD_REQUEST.
     """
     if exchange.head.header("expect") is not None and exchange.head.version >= (1, 1):
-        # The client waits for somebody to want its body (RFC 9110 10.1.1), and the function is not asked yet.
+        # The client waits before it sends its body (RFC 9110 10.1.1), and the function has not seen the request yet.
         await exchange.send_interim(b"HTTP/1.1 100 Continue\r\n\r\n")
     return b"".join([part async for part in _parts(exchange)])
 
 
 async def _send_body(exchange: Exchange, upstream: Upstream) -> None:
-    """Stream the request's body; what is wrong with it ends the instance's connection, lest a part pass for the whole.
+    """Stream the request's body. An error cuts the instance's connection, so that a part is not taken for the whole.
 
     Raises:
         FCError: BODY_TOO_LARGE, BAD_REQUEST.
-        UpstreamLost: the instance is gone.
+        UpstreamLost: the instance closed the connection.
     """
     try:
         await _pass_body(exchange, upstream)
@@ -186,7 +195,7 @@ async def _pass_body(exchange: Exchange, upstream: Upstream) -> None:
 
 
 async def _parts(exchange: Exchange) -> AsyncIterator[bytes]:
-    """The body as it comes, or as it was read before; an unannounced one is counted on the way (D/04/002)."""
+    """The body as it arrives, or as it was read before. Its size is counted, as it may be unannounced (D/04/002)."""
     if exchange.body is not None:
         if exchange.body:
             yield exchange.body
@@ -203,16 +212,11 @@ async def _next_part(body: RequestBody) -> bytes:
     try:
         return await body.read()
     except BodyBroken as error:
-        raise FCError(
-            Refusal.BAD_REQUEST,
-            detail="the request is not valid HTTP: its body breaks off",
-            reason=f"the request's body is not valid HTTP: {error}",
-            remedy="send HTTP/1.1 as RFC 9112 has it",
-        ) from error
+        raise failures.body_breaks_off(str(error)) from error
 
 
 async def _settle(task: asyncio.Task[object] | None) -> None:
-    """End a helper task and hear its result, so that none outlives the exchange."""
+    """Cancel a task of the exchange and wait for its end, so that it does not outlive the exchange."""
     if task is None:
         return
     task.cancel()

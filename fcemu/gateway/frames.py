@@ -1,7 +1,7 @@
-"""Does a stream of WebSocket frames end in a Close frame, and with which code? (RFC 6455 5.5.1)
+"""Does a stream of WebSocket frames end with a Close frame, and with which code? (RFC 6455 5.5.1)
 
-The tunnel keeps only the last bytes of each direction and asks once, when the socket is over: no frame is parsed to
-be forwarded. Nothing follows a Close frame, so it is the end of those bytes or it is not there.
+A tunnel forwards bytes without parsing frames. It keeps the last bytes of each direction, and looks for a Close frame
+once, when the socket has ended. Nothing follows a Close frame, so these bytes end with it, or there was none.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ def closing_code(tail: bytes, masked: bool) -> int | None:
     """
     mask_bit = 0x80 if masked else 0
     header = 6 if masked else 2
-    # The longest first: a short one is easily found in the masked bytes or the reason of a longer one, which has to
-    # have a code and a text, is hardly found by chance in what precedes a short one.
+    # Try the longest first. A short Close frame is easily found by chance inside a longer one, in its masked bytes or
+    # its reason. A longer one must have a valid code and text, so it is rarely found by chance before a short one.
     start = max(0, len(tail) - header - 125) - 1
     while (start := tail.find(0x88, start + 1, max(0, len(tail) - header + 1))) >= 0:
         if tail[start + 1] != mask_bit | (len(tail) - header - start):
@@ -59,27 +59,27 @@ def _is_text(reason: bytes) -> bool:
 
 
 def close_frame(code: int, reason: str) -> bytes:
-    """A Close frame as a server sends it."""
+    """A Close frame of a server."""
     payload = code.to_bytes(2) + reason.encode()[:123]
     return bytes((0x88, len(payload))) + payload
 
 
 @dataclass
 class Boundaries:
-    """Where frames and messages end in a stream; for faults alone, whoever only forwards needs none of it."""
+    """Finds the ends of frames and messages in a stream. Only faults need it; forwarding does not."""
 
     _head: bytes = b""
     _left: int = 0
-    """Bytes of the present frame's payload that are still to come."""
+    """Bytes of the current frame's payload that are still missing."""
     _ends_message: bool = False
 
     @property
     def between_frames(self) -> bool:
-        """The stream so far ends with a whole frame."""
+        """Whether the stream so far ends with a whole frame."""
         return not self._head and not self._left
 
     def feed(self, data: bytes) -> list[tuple[int, bool]]:
-        """The ends of frames within `data`, each with whether a message (of text or bytes) ends with it."""
+        """The ends of frames within `data`, each with whether a message (text or binary) ends there, too."""
         ends: list[tuple[int, bool]] = []
         at = 0
         while at < len(data):
@@ -100,7 +100,7 @@ class Boundaries:
 
 
 def _payload(head: bytes) -> int | None:
-    """The length of a frame's payload; None while its header is not whole."""
+    """The length of a frame's payload; None while its header is incomplete."""
     if len(head) < 2:
         return None
     length, masked = head[1] & 0x7F, bool(head[1] & 0x80)

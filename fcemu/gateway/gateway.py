@@ -1,22 +1,18 @@
-"""What happens to a request? `Gateway.handle`, read from top to bottom."""
+"""What happens to a request? Read `Gateway.handle` from top to bottom."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
-import traceback
 import uuid
 from collections.abc import Sequence
-from email.utils import formatdate
 from functools import partial
-from typing import NamedTuple
 
 from fcemu.clock import Clock
 from fcemu.errors import FCError, Refusal
 from fcemu.faults.injected import Injected
 from fcemu.faults.rules import Fault, Faults, refusal
-from fcemu.gateway import forward, headers
+from fcemu.gateway import failures, forward, headers
 from fcemu.gateway.connection import Connection, Request
 from fcemu.gateway.deadlines import Deadlines
 from fcemu.gateway.exchange import Exchange
@@ -24,76 +20,66 @@ from fcemu.gateway.faulty_answer import begin_answer
 from fcemu.gateway.faulty_tunnel import FaultyPipe, FaultyTunnel
 from fcemu.gateway.flow import Outbox
 from fcemu.gateway.frames import ABNORMAL
+from fcemu.gateway.memory import Admitted, Memory
+from fcemu.gateway.ongoing import Ongoing
 from fcemu.gateway.response import ResponseHead, bad_response
 from fcemu.gateway.tunnel import Pipe, Tunnel, splice
 from fcemu.gateway.upstream import Upstream, UpstreamLost
 from fcemu.identifiers import request_id
-from fcemu.instances.environment import common_headers
 from fcemu.instances.pool import InstancePool, Lease
 from fcemu.journal import ClosedBy, FaultFired, InvocationEnded, Journal
 from fcemu.model import Account, Function
 from fcemu.trigger import affinity, limits
 from fcemu.trigger.admission import admit
 from fcemu.trigger.affinity import SessionClaim
-from fcemu.trigger.authentication import Authenticator, Authenticators, redacted
+from fcemu.trigger.authentication import Authenticator, Authenticators
 from fcemu.trigger.request import RequestHead
 from fcemu.trigger.routing import Route, Router
 
-_CLIENT_CLOSED = 499
-"""What metrics and logs say of a client that left before an answer (D/04/089); nobody receives it."""
+_OVER_WITHIN = 1.0
+"""Seconds to wait for what was cut to be over."""
 
 _EXIT_IS_KNOWN_AFTER = 0.5
 """Seconds to wait for the exit code of an instance whose connection broke."""
 
 
-class _Admitted(NamedTuple):
-    """What was decided of a request's head, and by which account's tables: by others it may not be admitted."""
-
-    by: Router
-    route: Route
-    authenticator: Authenticator | None
-    preflight: bool
-
-
 class Gateway:
-    """The front: takes connections, gives every request its answer, and records it.
+    """The front: accepts connections, answers every request, and records it.
 
     Args:
         pool: the instances of the same account.
-        faults: what goes wrong on purpose; without a rule nothing is in the way.
+        faults: the rules of injected faults.
 
     Attributes:
         connections: client connections in their HTTP phase.
-        known: requests that were read before, by their bytes.
-        outbox: where small pieces wait for the end of the round.
+        memory: the caches.
+        outbox: small writes that wait for the end of the round of the event loop.
     """
 
     def __init__(self, account: Account, pool: InstancePool, journal: Journal, clock: Clock, faults: Faults) -> None:
+        self.memory = Memory()
         self.update(account)
         self._faults = faults
         self._pool = pool
         self._journal = journal
         self._clock = clock
         self._deadlines = Deadlines(clock)
-        self._tunnels: set[Tunnel] = set()
-        self._exchanges: set[Exchange] = set()
-        self.connections: set[Connection] = set()
-        self.known: dict[bytes, RequestHead] = {}
+        self._tunnels: Ongoing[Tunnel] = Ongoing()
+        self._exchanges: Ongoing[Exchange] = Ongoing()
+        self.connections: Ongoing[Connection] = Ongoing()
         self.outbox = Outbox()
-        self._last_tunnel: asyncio.Future[None] | None = None
         self._closing = False
-        self._date = (0, "")
-        self._random = random.Random()  # of our own: a test that seeds the common one must not make ids repeat
+        self._random = random.Random()  # our own: a test that seeds the global one must not repeat ids
 
     def update(self, account: Account) -> None:
-        """Take over an account: from the next request on its triggers and domains hold (D/04/002 FAQ)."""
+        """Serve another account: its triggers and domains apply from the next request on (D/04/002 FAQ)."""
         self._account = account
         self._router = Router(account)
         self._authenticators = Authenticators(account)
-        self._common: dict[tuple[str, str], bytes] = {}
+        self.memory.drop_configuration()
 
     def connection(self) -> Connection:
-        """A protocol for one more client connection."""
+        """A protocol for a new client connection."""
         return Connection(self)
 
     async def handle(self, request: Request) -> bool:
@@ -108,9 +94,12 @@ class Gateway:
         keep = False
         self._exchanges.add(exchange)
         try:
-            admitted: _Admitted | None = request.head.admitted
-            if admitted is None or admitted.by is not self._router:
-                admitted = request.head.admitted = self._admit(exchange)
+            raw = request.raw
+            admitted = None if raw is None else self.memory.admitted(raw)
+            if admitted is None:
+                admitted = self._admit(exchange)
+                if raw is not None:
+                    self.memory.keep_admitted(raw, admitted)
             route = exchange.route = admitted.route
             authenticator = exchange.authenticator = admitted.authenticator
             if admitted.preflight:
@@ -118,7 +107,7 @@ class Gateway:
             else:
                 if authenticator is not None:
                     await self._authenticate(exchange, authenticator)
-                keep = await self._invoke(exchange, route)
+                keep = await self._invoke(exchange, admitted)
         except FCError as error:
             keep = await self._refuse(exchange, error)
         except asyncio.CancelledError:
@@ -127,15 +116,12 @@ class Gateway:
             asyncio.current_task().uncancel()  # type: ignore[union-attr]
             keep = await self._interrupted(exchange)
         except UpstreamLost as lost:
-            exchange.task = None  # its end is known; neither the deadline nor the client changes it
+            exchange.task = None  # from here on neither the deadline nor the client changes the outcome
             keep = await self._broken(exchange, lost)
         except ConnectionError:
-            exchange.closed_by = "client"
+            exchange.ending.closed_by = "client"
         except Exception as error:
-            # A bug of ours is the cloud's "system error", and is shown in full in our log.
-            reason = "".join(traceback.format_exception(error))
-            remedy = "this is a bug in fcemu; please report it with the lines above"
-            keep = await self._refuse(exchange, FCError(Refusal.INTERNAL_SERVER_ERROR, reason=reason, remedy=remedy))
+            keep = await self._refuse(exchange, failures.system_error(error))
         finally:
             connection.on_lost = None
             self._exchanges.discard(exchange)
@@ -144,56 +130,51 @@ class Gateway:
         return keep
 
     def refuse_new(self) -> None:
-        """From now on a request on an open connection gets 503."""
+        """Refuse further requests on open connections with 503."""
         self._closing = True
 
     async def cut_open(self) -> None:
-        """Cut every open socket and request, and wait until they are over."""
+        """Cut every open socket and request, and wait until they have ended."""
         for exchange in list(self._exchanges):
             exchange.interrupt("shutdown")
-        if self._tunnels:
-            self._last_tunnel = asyncio.get_running_loop().create_future()
-            for tunnel in list(self._tunnels):
-                tunnel.abort("shutdown")
-            await asyncio.wait([self._last_tunnel], timeout=1.0)
-            self._last_tunnel = None
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(1.0):
-                while self._exchanges:
-                    await asyncio.sleep(0)
+        for tunnel in list(self._tunnels):
+            tunnel.abort("shutdown")
+        await self._tunnels.emptied(_OVER_WITHIN)
+        await self._exchanges.emptied(_OVER_WITHIN)
 
     async def close(self) -> None:
-        """Cut what is still open and wait for the handlers."""
+        """Cut all that is open, close all connections, and wait for both."""
         await self.cut_open()
         self._deadlines.close()
         for connection in list(self.connections):
             connection.close()
-        # A loop that ends before they have leaks them.
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(1.0):
-                while self.connections:
-                    await asyncio.sleep(0)
+        # If the event loop ended earlier, they would leak.
+        await self.connections.emptied(_OVER_WITHIN)
 
     # ---- the steps
 
-    def _admit(self, exchange: Exchange) -> _Admitted:
-        """Where a request goes and who guards that; or refuse it. Nothing of it depends on the time."""
+    def _admit(self, exchange: Exchange) -> Admitted:
+        """Route a request and admit it, or refuse it. Nothing here depends on the time."""
         head = exchange.head
-        limits.check_message(head)
+        limits.enforce_message(head)
         route = exchange.route = self._router.route(head)
         authenticator = exchange.authenticator = self._authenticators.of(route)
-        return _Admitted(self._router, route, authenticator, admit(route, head).preflight)
+        preflight = admit(route, head).preflight
+        common = self.memory.common_lines(route, self._account.accountId)
+        start = None if authenticator is not None else _request_start(head, route, common)
+        return Admitted(route, authenticator, preflight, common, start)
 
     async def _authenticate(self, exchange: Exchange, authenticator: Authenticator) -> None:
-        """Let the request pass, with the claims of its token, or refuse it."""
+        """Authenticate the request, which may add claims of its token, or refuse it."""
         head = exchange.head if exchange.head.is_websocket else headers.without_hops(exchange.head)
         body = None
         if authenticator.needs_body:
             body = await forward.read_body(exchange) if head.has_body else b""
         exchange.head, exchange.body = authenticator.authenticate(head, body, self._clock.wall_now())
 
-    async def _invoke(self, exchange: Exchange, route: Route) -> bool:
+    async def _invoke(self, exchange: Exchange, admitted: Admitted) -> bool:
         """Run a function on the request; returns whether the client's connection can be used again."""
+        route = admitted.route
         if self._closing:
             raise FCError(Refusal.SHUTTING_DOWN)
         happening: Sequence[Fault] = ()
@@ -203,23 +184,18 @@ class Gateway:
         if route.function.sessionAffinity != "NONE":
             session = affinity.claim(route.function, exchange.head, str(uuid.uuid4()))
         lease = exchange.lease = await self._pool.acquire(route.function, exchange.request_id, session)
-        if not lease.instance.debugged:  # a debugger may hold it up
+        if not lease.instance.debugged:  # a debugger may pause the function
             length = route.function.timeout
             exchange.deadline = self._deadlines.set(lease.started, length, exchange.time_is_up)
-        # A body is read as one, not as frames, so a request with a body is a plain one.
-        websocket = exchange.head.is_websocket and not exchange.head.has_body
+        websocket = _opens_websocket(exchange.head)
         request = headers.request_bytes(
-            exchange.head,
-            self._common_headers(route),
-            request_id=exchange.request_id,
-            base_path=route.base_path,
-            websocket=websocket,
+            admitted.start or _request_start(exchange.head, route, admitted.common), exchange.request_id
         )
         if happening:
             exchange.injected = self._inject(exchange, lease, happening)
             if not websocket:
                 await begin_answer(exchange, exchange.injected)
-        upstream, head, sender = await forward.open_exchange(exchange, lease.instance, request)
+        upstream, head, sender = await forward.open_exchange(exchange, lease.instance, request, self.memory)
         if head.status == 101:
             if not websocket:
                 upstream.abort()
@@ -228,7 +204,7 @@ class Gateway:
             return False
         if session is not None:
             self._settle_session(exchange, route.function, lease, session, head)
-        # A function that refuses an upgrade answers like any other (fc-semantics 8).
+        # A function that refuses an upgrade sends an ordinary answer (semantics 8).
         redirects = self._account.fcemu.redirects
         return await forward.relay(
             exchange, lease.instance, upstream, head, sender, redirects=redirects, date=self._now_date()
@@ -268,11 +244,11 @@ class Gateway:
     def _settle_session(
         exchange: Exchange, function: Function, lease: Lease, session: SessionClaim, head: ResponseHead
     ) -> None:
-        """What an answer says of its session, to the client or to us.
+        """Give the client the id of its session, or take it from the function's answer.
 
-        A 101 never gets here: it carries neither cookie nor header (OBS: fc-semantics 7.3).
+        A 101 carries neither cookie nor header (OBS: semantics 7.3), so it does not get here.
         """
-        exchange.told = affinity.told_by(function, session)
+        exchange.session_header = affinity.session_header(function, session)
         if session.ends and 200 <= head.status < 300:
             lease.end_session()
         elif session.id is None and function.sessionAffinity == "MCP_STREAMABLE":
@@ -282,20 +258,19 @@ class Gateway:
             exchange.tap = affinity.FirstEvent(lease.tell_session)
 
     def _tunnel(self, exchange: Exchange, lease: Lease, upstream: Upstream, head: ResponseHead) -> None:
-        """Let the socket outlive the handler; its end, whoever brings it, ends the invocation."""
+        """Open a socket that outlives the handler. When it ends, the invocation ends."""
 
         def ended(close_code: int, closed_by: ClosedBy) -> None:
             if injected is not None:
                 injected.close()
             self._tunnels.discard(tunnel)
-            if self._last_tunnel is not None and not self._tunnels:
-                self._last_tunnel.set_result(None)
             if self._closing and closed_by == "function" and close_code == ABNORMAL:
                 closed_by = "shutdown"  # the instance was stopped
-            exchange.close_code, exchange.closed_by = close_code, closed_by
+            ending = exchange.ending
+            ending.close_code, ending.closed_by = close_code, closed_by
             if closed_by == "timeout":
-                exchange.rejected = self._timed_out(lease)
-                exchange.error = exchange.rejected.message
+                ending.refused = self._timed_out(lease)
+                ending.error = ending.refused.message
             self._finish(exchange)
 
         exchange.request.connection.on_lost = None
@@ -313,7 +288,7 @@ class Gateway:
 
     async def _answer_preflight(self, exchange: Exchange, route: Route) -> bool:
         close = not exchange.request.keep_alive
-        exchange.status = 200
+        exchange.ending.status = 200
         await exchange.send(
             headers.preflight_bytes(
                 exchange.head, route, request_id=exchange.request_id, date=self._now_date(), close=close
@@ -324,14 +299,15 @@ class Gateway:
     # ---- what can go wrong
 
     async def _refuse(self, exchange: Exchange, error: FCError) -> bool:
-        """Answer with an error of the gateway, or cut what has begun."""
-        exchange.rejected = error
+        """Answer with an error of the gateway, or cut an answer that has begun."""
+        ending = exchange.ending
+        ending.refused = error
         if exchange.begun:
-            exchange.closed_by = exchange.closed_by or "error"
+            ending.closed_by = ending.closed_by or "error"
             exchange.cut()
             return False
-        exchange.status = error.status
-        # A request with a body that nobody read would be in the way of the next one.
+        ending.status = error.status
+        # The rest of an unread body would be read as the next request.
         close = not (exchange.request.keep_alive and exchange.request.body.complete)
         try:
             await exchange.send(
@@ -345,80 +321,56 @@ class Gateway:
                 )
             )
         except ConnectionError:
-            exchange.closed_by = "client"
+            ending.closed_by = "client"
         return not close
 
     async def _interrupted(self, exchange: Exchange) -> bool:
-        """The deadline passed, the client left, or everything ends."""
-        if exchange.cause == "fault":
-            exchange.closed_by = "fault"
+        """End a request that `Exchange.interrupt` has stopped."""
+        cause, ending = exchange.cause, exchange.ending
+        ending.closed_by = cause
+        if cause == "fault":
             exchange.cut()
             return False
-        if exchange.cause == "shutdown":
-            exchange.closed_by = "shutdown"
+        if cause == "shutdown":
             return await self._refuse(exchange, FCError(Refusal.SHUTTING_DOWN))
-        if exchange.cause == "client":
-            exchange.closed_by = "client"
-            exchange.error = "Invocation canceled by client"
+        if cause == "client":
+            ending.error = "Invocation canceled by client"
             return False
-        exchange.closed_by = "timeout"
         lease = exchange.lease
         assert lease is not None
-        function = lease.instance.function
-        # The function is still at work on a request that nobody waits for. Alone in its instance it is replaced
-        # (D/08/095); among others it stays, or they would fail with it.
-        lease.retire = function.instanceConcurrency == 1
-        error = self._timed_out(lease)
-        exchange.error = error.message
-        return await self._refuse(exchange, error)
+        lease.retire = failures.replaces_instance(lease.instance.function, "timeout")
+        return await self._fail(exchange, self._timed_out(lease))
 
     def _timed_out(self, lease: Lease) -> FCError:
-        function = lease.instance.function
-        return FCError(
-            Refusal.FUNCTION_TIMEOUT,
-            seconds=function.timeout,
-            memory=lease.instance.memory_mb(self._clock.now()),
-            remedy=f"raise `timeout` of {function.functionName} (now {function.timeout} s, at most 86400); "
-            "a socket that has to live longer needs a client that reconnects",
-        )
+        return failures.timed_out(lease.instance.function, lease.instance.memory_mb(self._clock.now()))
 
     async def _broken(self, exchange: Exchange, lost: UpstreamLost) -> bool:
-        """The instance dropped the request (D/08/069)."""
-        lease = exchange.lease
-        assert lease is not None
-        process = lease.instance.process
+        """End a request whose instance closed the connection (D/08/069)."""
+        assert exchange.lease is not None
+        instance, started = exchange.lease.instance, exchange.lease.started
+        process = instance.process
         await asyncio.wait([process.exited], timeout=_EXIT_IS_KNOWN_AFTER)
-        if process.exited.done():
-            code, memory = process.exited.result()
-            reason = f"{lost}; instance {lease.instance.id} exited with code {code}. Its last lines:\n" + "\n".join(
-                process.tail
-            )
-        else:
-            memory = lease.instance.memory_mb(self._clock.now())
-            reason = str(lost)
-        milliseconds = round((self._clock.now() - lease.started) * 1000)
+        exited = process.exited.result() if process.exited.done() else None
+        memory = exited.peak_memory_mb if exited is not None else instance.memory_mb(self._clock.now())
+        seconds = self._clock.now() - started
         if process.out_of_memory:
-            limit = lease.instance.function.memorySize
-            error = FCError(
-                Refusal.FUNCTION_OOM,
-                milliseconds=milliseconds,
-                memory=memory,
-                limit=limit,
-                reason=f"instance {lease.instance.id} used more than its memorySize of {limit} MB",
-                remedy="raise memorySize, or look for what the function keeps",
+            error = failures.out_of_memory(instance.function, instance.id, seconds=seconds, memory=memory)
+        elif exited is not None:
+            error = failures.instance_exited(
+                str(lost), instance.id, exited.code, process.tail, seconds=seconds, memory=memory
             )
         else:
-            remedy = "look at the function's own output"
-            error = FCError(
-                Refusal.PROCESS_EXITED, milliseconds=milliseconds, memory=memory, reason=reason, remedy=remedy
-            )
-        exchange.error = error.message
+            error = failures.instance_lost(str(lost), seconds=seconds, memory=memory)
+        return await self._fail(exchange, error)
+
+    async def _fail(self, exchange: Exchange, error: FCError) -> bool:
+        """Answer with an error that the cloud also writes to the function's log."""
+        exchange.ending.error = error.message
         return await self._refuse(exchange, error)
 
     def refuse_unparsed(self, why: str) -> bytes:
-        """The 400 for what is no HTTP request (RFC 9112 11.2: smuggling), recorded like any other refusal."""
-        detail = f"the request is not valid HTTP: {why}"
-        error = FCError(Refusal.BAD_REQUEST, detail=detail, remedy="send HTTP/1.1 as RFC 9112 has it")
+        """The 400 for bytes that are not a request; it is recorded like any other refusal."""
+        error = failures.not_http(why)
         id = self._new_request_id()
         self._journal.write(
             InvocationEnded(
@@ -441,57 +393,33 @@ class Gateway:
     # ---- the record
 
     def _finish(self, exchange: Exchange) -> None:
-        """Give the slot back and write the record; the one place where an invocation ends."""
+        """Release the lease and write the record. Every invocation ends here."""
         if (deadline := exchange.deadline) is not None:
-            exchange.deadline = None  # it knows the exchange: a cycle, which only a collection would free
+            exchange.deadline = None  # it refers to the exchange: a cycle that only the garbage collector would free
             deadline.cancel()
         if exchange.injected is not None:
             exchange.injected.close()
-        lease, rejected, route = exchange.lease, exchange.rejected, exchange.route
-        if lease is not None and exchange.closed_by == "client" and not exchange.tunnelled:
-            # Alone in its instance, and without a health check, a call that its client gave up takes the instance
-            # with it (D/08/058).
-            function = lease.instance.function
-            checked = function.customRuntimeConfig.healthCheckConfig is not None
-            lease.retire = lease.retire or (function.instanceConcurrency == 1 and not checked)
-        billed = lease.release() if lease is not None else 0
-        self._journal.write(
-            InvocationEnded(
-                wall_time=self._clock.wall_now(),
-                request_id=exchange.request_id,
-                function=route.function.functionName if route else None,
-                qualifier=route.qualifier if route else None,
-                method=exchange.head.method,
-                target=redacted(exchange.target, exchange.authenticator),
-                kind="websocket" if exchange.tunnelled else "http",
-                status=exchange.status if exchange.begun else _CLIENT_CLOSED,
-                duration=self._clock.now() - exchange.started,
-                error_code=rejected.code if rejected else None,
-                reason=rejected.reason if rejected else None,
-                remedy=rejected.remedy if rejected else None,
-                instance_id=lease.instance.id if lease else None,
-                cold_start=lease.cold_start if lease else False,
-                billed_ms=billed,
-                close_code=exchange.close_code,
-                closed_by=exchange.closed_by,
-                error=exchange.error,
-            )
-        )
+        lease, closed_by = exchange.lease, exchange.ending.closed_by
+        billed = 0
+        if lease is not None:
+            if closed_by is not None and not exchange.tunnelled:
+                lease.retire = lease.retire or failures.replaces_instance(lease.instance.function, closed_by)
+            billed = lease.release()
+        self._journal.write(exchange.record(self._clock.wall_now(), self._clock.now(), billed))
 
     # ---- small things
-
-    def _common_headers(self, route: Route) -> bytes:
-        key = (route.function.functionName, route.qualifier)
-        if key not in self._common:
-            pairs = common_headers(route.function, route.qualifier, self._account.accountId)
-            self._common[key] = headers.lines(pairs)
-        return self._common[key]
 
     def _new_request_id(self) -> str:
         return request_id(self._clock.wall_now(), self._random.getrandbits(96))
 
     def _now_date(self) -> str:
-        second = int(self._clock.wall_now())
-        if second != self._date[0]:
-            self._date = (second, formatdate(second, usegmt=True))
-        return self._date[1]
+        return self.memory.date(self._clock.wall_now())
+
+
+def _request_start(head: RequestHead, route: Route, common: bytes) -> bytes:
+    return headers.request_start(head, common, base_path=route.base_path, websocket=_opens_websocket(head))
+
+
+def _opens_websocket(head: RequestHead) -> bool:
+    """Whether a request opens a socket. One with a body does not: its body is not a stream of frames."""
+    return head.is_websocket and not head.has_body

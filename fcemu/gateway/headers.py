@@ -1,15 +1,14 @@
-"""What is dropped, what is added, on the way to the function and back? (fc-semantics 1.3, 1.4, 1.5, 5.3)"""
+"""Which headers are dropped and added, on the way to the function and back? (semantics 1.3, 1.4, 1.5, 5.3)"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from dataclasses import replace
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from fcemu.errors import FCError, Refusal
-from fcemu.gateway.response import Body, ResponseHead, bad_response, is_reserved
+from fcemu.gateway.response import Body, ResponseHead, bad_response, lines
 from fcemu.trigger import cors, limits
 from fcemu.trigger.request import RequestHead
 from fcemu.trigger.routing import Route
@@ -22,10 +21,10 @@ _DROPPED = _HOP_BY_HOP | {b"content-length"}
 
 
 def without_hops(head: RequestHead) -> RequestHead:
-    """The request without `Connection` and what it names (RFC 9110 7.6.1).
+    """The request without `Connection` and the headers that it names (RFC 9110 7.6.1).
 
-    It is done before authentication, so that a client cannot name, and so remove, what authentication sets. What says
-    where the body ends and what it is stays, whoever names it: without it the body would pass for a request.
+    This happens before authentication. Otherwise a client could name headers that authentication sets, and so remove
+    them. The headers that frame and describe the body always stay: without them the body would be read as a request.
     """
     if head.first(b"connection") is None:
         return head
@@ -35,32 +34,36 @@ def without_hops(head: RequestHead) -> RequestHead:
 
 
 def _named(head: RequestHead) -> frozenset[bytes]:
-    """What a client asks to be dropped, and may."""
+    """The headers that a client asks to drop, and may."""
     return head.tokens(b"connection") - _NEVER_NAMED
 
 
-def request_bytes(head: RequestHead, common: bytes, *, request_id: str, base_path: str, websocket: bool) -> bytes:
-    """The head that the instance gets: method, raw target and header pairs in their order.
+def request_start(head: RequestHead, common: bytes, *, base_path: str, websocket: bool) -> bytes:
+    """The head that the instance gets, up to the request id: method, raw target and header pairs in their order.
 
-    Dropped: `x-fc-*` of the client, hop-by-hop headers (all but the upgrade's own), what `Connection` names.
+    The client's `x-fc-*`, hop-by-hop headers (except those of an upgrade) and the headers that `Connection` names are
+    dropped.
 
     Args:
-        common: the lines that every request to the function carries, as `lines` makes them.
+        common: the header lines that every request to the function carries.
+        base_path: the FC 2.0 prefix; empty if the function sees the bare path.
+        websocket: the request opens a socket.
     """
-    own = _request_lines(head, websocket=True) if websocket else head.passed_on
-    if own is None:
-        own = head.passed_on = _request_lines(head, websocket=False)
     path = (base_path or head.path).encode("utf-8", "surrogateescape")
-    return b"%b%bX-Fc-Base-Path: %b\r\nX-Fc-Control-Path: /http-invoke\r\nX-Fc-Request-Id: %b\r\n\r\n" % (
-        own,
+    return b"%b%bX-Fc-Base-Path: %b\r\nX-Fc-Control-Path: /http-invoke\r\n" % (
+        _request_lines(head, websocket),
         common,
         path,
-        request_id.encode(),
     )
 
 
+def request_bytes(start: bytes, request_id: str) -> bytes:
+    """The whole head that the instance gets."""
+    return b"%bX-Fc-Request-Id: %b\r\n\r\n" % (start, request_id.encode())
+
+
 def _request_lines(head: RequestHead, websocket: bool) -> bytes:
-    """What depends on the client's request alone."""
+    """The request line, and the header lines that depend on the client's request alone."""
     dropped = _DROPPED
     if not websocket and head.first(b"connection") is not None:
         dropped = _DROPPED | _named(head)
@@ -82,16 +85,11 @@ def _request_lines(head: RequestHead, websocket: bool) -> bytes:
     return f"{head.method} {head.target} HTTP/1.1\r\n".encode("utf-8", "surrogateescape") + lines(pairs)
 
 
-def lines(pairs: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """Header lines, each with its end."""
-    return b"".join([b"%b: %b\r\n" % pair for pair in pairs])
-
-
-def check_response(head: ResponseHead, request: RequestHead, route: Route, redirects: str) -> None:
-    """Refuse what the gateway does not pass on.
+def enforce_response(head: ResponseHead, request: RequestHead, route: Route, redirects: str) -> None:
+    """Refuse a response that the gateway does not forward.
 
     Args:
-        redirects: `fcemu.redirects`: external, every or allow; observers differ (fc-semantics 1.4).
+        redirects: `fcemu.redirects`: external, every or allow; observations differ (semantics 1.4).
 
     Raises:
         FCError: BAD_RESPONSE, EXTERNAL_REDIRECT or APK_DOWNLOAD.
@@ -116,7 +114,7 @@ def _is_forbidden(location: bytes, request: RequestHead, redirects: str) -> bool
         return redirects == "every"
     try:
         return urlsplit(location.decode("latin-1")).netloc.lower() not in ("", request.host)
-    except ValueError:  # who knows what a browser makes of it
+    except ValueError:  # a browser may read it as any host
         return True
 
 
@@ -129,40 +127,32 @@ def response_bytes(
     request_id: str,
     date: str,
     close: bool,
-    told: tuple[bytes, bytes] | None = None,
+    session_header: tuple[bytes, bytes] | None = None,
 ) -> bytes:
-    """The head that the client gets: the function's, less what is reserved, plus what the gateway adds.
+    """The head that the client gets: the function's without reserved headers, and the headers that the gateway adds.
 
     Args:
-        told: the header that tells a client its session's id.
+        session_header: gives a client the id of its session.
     """
-    key = route.default_domain, body.chunked_out, request.method == "HEAD"
-    origin = request.first(b"origin")
-    own = head.passed_on.get(key) if origin is None else None
-    if own is None:
-        own = _response_lines(head, request, *key)
-        if origin is None:  # clients may make up any number of them
-            head.passed_on[key] = own
-    if told is not None:
-        own += lines((told,))
+    own = head.passed_lines
+    if route.default_domain and b"content-disposition" in head.passed_names:
+        own = lines(pair for pair in head.passed_on if pair[0].lower() != b"content-disposition")
+    own += lines(cors.response_headers(request, head.passed_names)) + _framing(head, request.method, body)
+    if session_header is not None:
+        own += lines((session_header,))
     return _head(head.status, head.reason, own, route, request, request_id, date, close)
 
 
-def _response_lines(head: ResponseHead, request: RequestHead, forced: bool, chunked: bool, no_body: bool) -> bytes:
-    """What depends on the function's response, and of the request on its method and `Origin` alone."""
-    pairs, present = [], set()
-    for pair, lower in zip(head.headers, head.names, strict=True):
-        if not (lower in head.connection_options or is_reserved(lower) or (forced and lower == b"content-disposition")):
-            pairs.append(pair)
-            present.add(lower)
-    pairs += cors.response_headers(request, present)
-    if chunked:
-        pairs.append((b"Transfer-Encoding", b"chunked"))
-    elif head.status == 304 or no_body:
-        pairs += [(b"Content-Length", value) for value in head.values(b"content-length")[:1]]
-    elif head.content_length is not None and not head.chunked and head.status != 204:
-        pairs.append((b"Content-Length", b"%d" % head.content_length))
-    return lines(pairs)
+def _framing(head: ResponseHead, method: str, body: Body) -> bytes:
+    """The header line that tells the client where the body ends; empty if there is none."""
+    if body.chunked_out:
+        return b"Transfer-Encoding: chunked\r\n"
+    if head.status == 304 or method == "HEAD":
+        length = head.first(b"content-length")
+        return b"" if length is None else b"Content-Length: %b\r\n" % length
+    if head.content_length is None or head.chunked or head.status == 204:
+        return b""
+    return b"Content-Length: %d\r\n" % head.content_length
 
 
 def switching_bytes(head: ResponseHead, *, request_id: str) -> bytes:
@@ -172,7 +162,7 @@ def switching_bytes(head: ResponseHead, *, request_id: str) -> bytes:
 
 
 def interim_bytes(head: ResponseHead) -> bytes:
-    """A 1xx answer, passed on as it is."""
+    """A 1xx answer, unchanged."""
     return _message(head.status, head.reason, lines(head.headers))
 
 
@@ -195,11 +185,11 @@ def refusal_bytes(
     date: str,
     close: bool,
 ) -> bytes:
-    """A whole response for an error of the gateway: `{"RequestId", "Code", "Message"}` (fc-semantics 2.1)."""
-    told = {"RequestId": request_id, "Code": error.code, "Message": error.message}
+    """The whole response for an error of the gateway: `{"RequestId", "Code", "Message"}` (semantics 2.1)."""
+    fields = {"RequestId": request_id, "Code": error.code, "Message": error.message}
     if error.refusal is Refusal.INITIALIZATION_FAILED:
-        told = {"errorMessage": error.message}
-    body = json.dumps(told, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+        fields = {"errorMessage": error.message}
+    body = json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
     pairs = [
         *(cors.response_headers(request, frozenset()) if request else ()),
         (b"Content-Length", b"%d" % len(body)),

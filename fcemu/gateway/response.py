@@ -1,10 +1,9 @@
-"""What does an instance answer: its head, and where does its body end?"""
+"""What is the head of an instance's response, and where does its body end?"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 import httptools
 
@@ -12,7 +11,7 @@ from fcemu.errors import FCError, Refusal
 from fcemu.trigger.request import VERSIONS, HeaderPairs, HeaderSection
 
 _APK = b"application/vnd.android.package-archive"
-# D/04/055: a function may not set these; FC ignores them without a word. Framing is the gateway's.
+# D/04/055: a function may not set these; FC ignores them silently. The gateway decides the framing.
 _RESERVED = frozenset(
     (
         b"connection", b"content-length", b"date", b"keep-alive", b"proxy-connection", b"server", b"te",
@@ -22,21 +21,28 @@ _RESERVED = frozenset(
 
 
 def is_reserved(name: bytes) -> bool:
-    """Whether a header or trailer of a response, its name in lower case, is never a function's to set."""
+    """Whether a function may not set a header or trailer of this name, given in lower case."""
     return name in _RESERVED or name.startswith(b"x-fc-")
+
+
+def lines(pairs: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Header lines, each with its end."""
+    return b"".join([b"%b: %b\r\n" % pair for pair in pairs])
 
 
 @dataclass(slots=True)
 class ResponseHead(HeaderSection):
-    """A status line and its header pairs, as the function sent them. Nobody changes one.
+    """A status line and its header pairs, as the function sent them. A head never changes.
 
     Attributes:
-        chunked: its body comes in chunks; `parse_head` lets no other transfer coding in.
-        content_length: the announced length of the body; None without one.
-        connection_options: what `Connection` names, in lower case.
-        keeps_alive: the instance leaves the connection open behind its answer (RFC 9112 9.3).
-        is_apk: its body is an Android package.
-        passed_on: what `headers.py` has made of it, to be found there the next time.
+        chunked: the body comes in chunks; `parse_head` accepts no other transfer coding.
+        content_length: the announced length of the body; None if there is none.
+        connection_options: the elements of `Connection` in lower case.
+        keeps_alive: the instance leaves the connection open after its answer (RFC 9112 9.3).
+        is_apk: the body is an Android package.
+        passed_on: the headers that the client may get: not reserved, and not named by `Connection`.
+        passed_names: the names of these headers in lower case.
+        passed_lines: these headers as lines.
     """
 
     status: int
@@ -48,11 +54,12 @@ class ResponseHead(HeaderSection):
     connection_options: frozenset[bytes] = field(init=False, repr=False, compare=False)
     keeps_alive: bool = field(init=False, repr=False, compare=False)
     is_apk: bool = field(init=False, repr=False, compare=False)
-    passed_on: dict[tuple[bool, bool, bool], bytes] = field(init=False, repr=False, compare=False)
+    passed_on: HeaderPairs = field(init=False, repr=False, compare=False)
+    passed_names: frozenset[bytes] = field(init=False, repr=False, compare=False)
+    passed_lines: bytes = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self._index()
-        self.passed_on = {}
         first = self._first
         self.chunked = b"transfer-encoding" in first
         length = first.get(b"content-length")
@@ -60,6 +67,14 @@ class ResponseHead(HeaderSection):
         options = self.connection_options = self.tokens(b"connection")
         self.keeps_alive = b"close" not in options and (self.version >= (1, 1) or b"keep-alive" in options)
         self.is_apk = any(value.lower().startswith(_APK) for value in self.values(b"content-type"))
+        passed = [
+            (pair, lower)
+            for pair, lower in zip(self.headers, self.names, strict=True)
+            if not (lower in options or is_reserved(lower))
+        ]
+        self.passed_on = tuple(pair for pair, _ in passed)
+        self.passed_names = frozenset(lower for _, lower in passed)
+        self.passed_lines = lines(self.passed_on)
 
 
 class _HeadReader:
@@ -74,12 +89,11 @@ class _HeadReader:
         self.headers.append((name, value))
 
 
-@lru_cache(maxsize=128)
 def parse_head(raw: bytes) -> ResponseHead:
-    """Parse a head, blank line included. Within one second a function answers with few different ones.
+    """Parse a head, blank line included.
 
     Raises:
-        FCError: BAD_RESPONSE if it is no HTTP/1 response.
+        FCError: BAD_RESPONSE if it is not an HTTP/1 response.
     """
     reader = _HeadReader()
     parser = httptools.HttpResponseParser(reader)
@@ -94,33 +108,34 @@ def parse_head(raw: bytes) -> ResponseHead:
         raise bad_response(f"the function answers in HTTP/{parser.get_http_version()}, not HTTP/1.1")
     head = ResponseHead(parser.get_status_code(), reader.reason, tuple(reader.headers), version)
     if head.chunked and [coding.lower() for coding in head.values(b"transfer-encoding")] != [b"chunked"]:
-        # Where such a body ends is anybody's guess (RFC 9112 6.1).
+        # The end of such a body is not certain (RFC 9112 6.1).
         raise bad_response("the function's Transfer-Encoding is not `chunked`")
     return head
 
 
 def bad_response(detail: str) -> FCError:
-    """The 502 for a response that cannot be passed on (D/04/002)."""
+    """The 502 for a response that cannot be forwarded (D/04/002)."""
     return FCError(Refusal.BAD_RESPONSE, detail=detail, remedy="look at what the function's server sends")
 
 
 class Body:
     """Finds the end of a response's body and frames it for the client.
 
-    `feed` takes what the instance sent and returns what the client gets: the same bytes where the length is known or
-    the connection's end is the end, chunks of our own where the instance sent chunks, so that nothing that a broken
-    server sends behind its body can reach the client as a second response.
+    `feed` takes what the instance sent and returns what the client gets. If the length is known, or if the end of the
+    connection is the end of the body, these are the same bytes. If the instance sends chunks, they are chunks of our
+    own: then nothing that a broken server sends after its body can reach the client as a second response.
 
     Args:
         head: the response's head.
-        method: of the request; HEAD has no body.
-        rechunk: the client takes chunks (HTTP/1.1).
+        method: the request's method; an answer to HEAD has no body.
+        rechunk: the client understands chunks (HTTP/1.1).
         tap: sees the body as it passes, without its framing.
 
     Attributes:
         done: the body has ended.
-        surplus: bytes came behind it; the connection cannot be used again.
-        until_close: only the end of the connection ends it.
+        surplus: bytes followed the body, so the connection cannot be used again.
+        until_close: the body ends with the connection.
+        chunked_out: the client gets the body in chunks.
     """
 
     def __init__(
@@ -151,10 +166,10 @@ class Body:
             self.chunked_out = rechunk
 
     def feed(self, data: bytes) -> bytes:
-        """What the client gets for what the instance sent.
+        """The bytes for the client, for bytes that the instance sent.
 
         Raises:
-            FCError: BAD_RESPONSE for chunks that are none.
+            FCError: BAD_RESPONSE if the chunks are invalid.
         """
         if self.done:
             self.surplus = self.surplus or bool(data)
@@ -179,7 +194,7 @@ class Body:
         return part
 
     def end(self) -> bytes | None:
-        """The instance closed its connection: what ends the client's body, or None if the body is cut short."""
+        """The last bytes for the client when the instance closed its connection; None if the body is incomplete."""
         if self.done:
             return b""
         if self.until_close:
@@ -198,7 +213,7 @@ class Body:
             self._trailers.append(b"%b: %b\r\n" % (name, value))
 
     def on_headers_complete(self) -> None:
-        self._trailers.clear()  # those of the head that only told the parser that chunks follow
+        self._trailers.clear()  # headers of our own head, which made the parser expect chunks
 
     def on_body(self, part: bytes) -> None:
         if not self.done:

@@ -1,4 +1,4 @@
-"""One connection to an instance: who may write, what has come, is it still good?"""
+"""How does one connection to an instance read and write, and can it be used again?"""
 
 from __future__ import annotations
 
@@ -6,25 +6,28 @@ import asyncio
 from typing import cast
 
 from fcemu.gateway.flow import FlowControl, Outbox
-from fcemu.gateway.response import ResponseHead, bad_response, parse_head
+from fcemu.gateway.response import bad_response
 from fcemu.instances.running import RunningInstance
 
 _HEAD_LIMIT = 64 * 1024
+"""Bytes of the longest response head."""
+
 _BUFFER_LIMIT = 64 * 1024
+"""Bytes that may wait to be read; with more, reading pauses."""
 
 
 class UpstreamLost(ConnectionError):
-    """The instance's connection broke or could not be made."""
+    """The connection to the instance broke, or could not be made."""
 
 
 class Upstream(FlowControl):
-    """A connection that carries one exchange after another. Reading and writing both push back."""
+    """A connection that carries one exchange after another, with flow control in both directions."""
 
     def __init__(self, outbox: Outbox) -> None:
         super().__init__(outbox)
         self.transport: asyncio.Transport
         self.answered = False
-        """A byte of an answer has come since the last request."""
+        """A byte of an answer has arrived since the last request."""
         self._buffer = b""
         self._ended = False
         self._paused = False
@@ -56,25 +59,25 @@ class Upstream(FlowControl):
 
     @property
     def usable(self) -> bool:
-        """Nothing came and nothing ended while nobody used it."""
+        """Whether it can carry another exchange: nothing has arrived, and neither side has ended it."""
         return not (self._buffer or self._ended or self._paused or self.transport.is_closing())
 
     def write(self, data: bytes) -> None:
-        """Send bytes to the instance, at the end of this round.
+        """Write bytes to the instance at the end of this round of the event loop.
 
         Raises:
-            UpstreamLost: it is gone.
+            UpstreamLost: the connection is closed.
         """
         if self._ended and self.transport.is_closing():
             raise UpstreamLost("the instance closed the connection")
         self.outbox.write(self.transport, data)
 
-    async def head(self) -> ResponseHead:
-        """The next response head; an interim one (1xx) counts.
+    async def head(self) -> bytes:
+        """The next response head, blank line included; an interim one (1xx) counts.
 
         Raises:
             UpstreamLost: the connection ended before it.
-            FCError: BAD_RESPONSE.
+            FCError: BAD_RESPONSE if it is too long, or its lines do not end in CR LF.
         """
         while (end := self._buffer.find(b"\r\n\r\n")) < 0:
             if self._buffer and (b"\n\n" in self._buffer or len(self._buffer) > _HEAD_LIMIT):
@@ -83,28 +86,28 @@ class Upstream(FlowControl):
                 raise UpstreamLost("the instance closed the connection before it answered")
             await self._more()
         head, self._buffer = self._buffer[: end + 4], self._buffer[end + 4 :]
-        return parse_head(head)
+        return head
 
     async def read(self) -> bytes:
-        """What has come; empty at the end of the connection."""
+        """The next bytes; empty at the end of the connection."""
         while not self._buffer and not self._ended:
             await self._more()
-        return self.come()
+        return self.read_now()
 
-    def come(self) -> bytes:
-        """What has come, without waiting; maybe nothing."""
+    def read_now(self) -> bytes:
+        """The bytes that have arrived, which may be none, without waiting."""
         data, self._buffer = self._buffer, b""
         return data
 
     def take(self) -> bytes:
-        """What has come behind the head, without waiting; reading is paused from here on."""
+        """Pause reading, and return the bytes that have arrived after the head."""
         if not self._paused:
             self._paused = True
             self.transport.pause_reading()
-        return self.come()
+        return self.read_now()
 
     def abort(self) -> None:
-        """Drop the connection."""
+        """Cut the connection."""
         self.transport.abort()
 
     def _more(self) -> asyncio.Future[None]:
@@ -120,9 +123,10 @@ class Upstream(FlowControl):
 
 
 def idle(instance: RunningInstance) -> Upstream | None:
-    """A connection to the instance that an earlier exchange left."""
+    """An open connection to the instance from an earlier exchange; None if there is none."""
     while instance.idle_connections:
-        upstream: Upstream = instance.idle_connections.pop()
+        upstream = instance.idle_connections.pop()
+        assert isinstance(upstream, Upstream)
         if upstream.usable:
             upstream.answered = False
             return upstream
@@ -134,7 +138,7 @@ async def connect(instance: RunningInstance, outbox: Outbox) -> Upstream:
     """A new connection to the instance.
 
     Raises:
-        UpstreamLost: it does not accept.
+        UpstreamLost: the instance does not accept it.
     """
     try:
         _, upstream = await outbox.loop.create_connection(lambda: Upstream(outbox), instance.host, instance.port)
@@ -144,7 +148,7 @@ async def connect(instance: RunningInstance, outbox: Outbox) -> Upstream:
 
 
 def give_back(instance: RunningInstance, upstream: Upstream) -> None:
-    """Keep a connection for the next exchange if it is still good."""
+    """Keep a connection for the next exchange if it can be used again, or else cut it."""
     if upstream.usable:
         instance.idle_connections.append(upstream)
     else:

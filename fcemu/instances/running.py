@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Protocol
 
 from fcemu.model import Function
 from fcemu.processes.memory import memory_mb
 from fcemu.processes.process import FunctionProcess
+
+
+class HeldLease(Protocol):
+    """What an instance knows of a lease on it.
+
+    Attributes:
+        cut: ends the invocation when the instance is stopped; None if it needs no help.
+    """
+
+    cut: Callable[[], None] | None
+
+
+class IdleConnection(Protocol):
+    """An open connection that carries no request."""
+
+    def abort(self) -> None:
+        """Close it at once."""
+        ...
 
 
 @dataclass(eq=False)
@@ -28,9 +47,9 @@ class RunningInstance:
     host: str
     port: int
     debugged: bool = False
-    leases: set[Any] = field(default_factory=set)
+    leases: set[HeldLease] = field(default_factory=set)
     idle_since: float = 0.0
-    idle_connections: list[Any] = field(default_factory=list)
+    idle_connections: list[IdleConnection] = field(default_factory=list)
     _memory: tuple[float, float] = (0.0, 0.0)
 
     def memory_mb(self, now: float) -> float:

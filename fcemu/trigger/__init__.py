@@ -1,15 +1,15 @@
 """May this request enter, and to what?
 
-request         what a request says before its body
-routing         host and path to function, trigger and qualifier
+request         a request's line and headers
+routing         from host and path to function, trigger and qualifier
 limits          the documented sizes
-cors            the default cross-origin answers
-admission       the one order in which a request is refused
-affinity        which session does a request belong to?
-authentication  which check guards a trigger or a domain?
+cors            the default CORS headers
+admission       the order in which refusals apply
+affinity        the session of a request
+authentication  the authenticator of a trigger or a custom domain
 signature       signed requests
 jwt_auth        JSON Web Tokens
-claims          what a token's claims become
+claims          from a token's claims to parameters of the request
 bearer_auth     opaque tokens
 basic_auth      user and password
 

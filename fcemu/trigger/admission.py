@@ -1,8 +1,8 @@
-"""May this request enter? The one order in which a request is refused.
+"""May this request enter? The order in which refusals apply.
 
-404 no such host, function, trigger or route → 403 internet URL disabled → 403 method → 400 limits → authentication,
-which is `authentication.py`'s. The vendor documents each refusal (PAGE, table; fc-semantics 2, 14) but not their order;
-this one is ours, listed in docs/fidelity.md. None of them is billed.
+404 no such host, function, trigger or route → 403 internet URL disabled → 403 method → 400 limits → authentication
+(`authentication.py`). The vendor documents each refusal (PAGE, table; semantics 2, 14) but not their order. This order
+is ours; docs/fidelity.md lists it. A refused request is never billed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Admission:
     """A request that may enter."""
 
     preflight: bool = False
-    """The gateway answers this one itself; no function runs."""
+    """The gateway answers the request itself; no function runs."""
 
 
 _ENTER, _PREFLIGHT = Admission(), Admission(preflight=True)
@@ -30,7 +30,7 @@ def admit(route: Route, head: RequestHead) -> Admission:
     """Admit a request.
 
     Args:
-        route: where it goes; finding none was the first refusal (404).
+        route: where the request goes. A request without a route has been refused already (404).
         head: the request before its body.
 
     Raises:
@@ -45,9 +45,9 @@ def admit(route: Route, head: RequestHead) -> Admission:
             "or set disableURLInternet: false",
         )
     methods = route.methods
-    # D/04/002: without OPTIONS among the methods the gateway answers a preflight itself.
+    # D/04/002: if the methods lack OPTIONS, the gateway answers a preflight itself.
     if cors.is_preflight(head) and "OPTIONS" not in methods:
-        limits.check_request(head)
+        limits.enforce_request(head)
         return _PREFLIGHT
     if head.method not in methods:
         name = trigger.triggerName if trigger else f"{route.domain.domainName if route.domain else ''} route"
@@ -57,5 +57,5 @@ def admit(route: Route, head: RequestHead) -> Admission:
             reason=f"{name} allows {', '.join(methods)}, not {head.method}",
             remedy=f"add {head.method} to `methods`" + (" (WebSocket needs GET)" if head.method == "GET" else ""),
         )
-    limits.check_request(head)
+    limits.enforce_request(head)
     return _ENTER

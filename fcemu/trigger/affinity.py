@@ -1,11 +1,11 @@
-"""Which session does a request belong to? (D/04/010-013, D/04/057; fc-semantics 7)
+"""Which session does a request belong to? (D/04/010-013, D/04/057; semantics 7)
 
-What the four kinds look at:
+Where the id of the session is:
 
-HEADER_FIELD       the header that is configured; a client makes its own ids, or is given one
-GENERATED_COOKIE   the cookie `x-fc-cookie-session-id`, which only the gateway makes
-MCP_SSE            `sessionId` in the query; the function makes it and tells it in the first event of the stream
-MCP_STREAMABLE     the header `Mcp-Session-Id`; the function makes it and tells it in an answer
+HEADER_FIELD       in the configured header; the client chooses it, or else the gateway
+GENERATED_COOKIE   in the cookie `x-fc-cookie-session-id`; the gateway chooses it
+MCP_SSE            in `sessionId` of the query; the function chooses it and sends it in the first event of the stream
+MCP_STREAMABLE     in the header `Mcp-Session-Id`; the function chooses it and sends it in an answer
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ COOKIE = "x-fc-cookie-session-id"
 MCP_HEADER = "mcp-session-id"
 
 _ID = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_-]{0,63}")
-"""What can be a session id (D/04/015)."""
+"""The form of a session id (D/04/015)."""
 
 _SSE_ID = re.compile(rb"session_?id[\"']?\s*[=:]\s*[\"']?([^\s\"'&,}]+)", re.IGNORECASE)
-"""The id in the first event: `data: /message?sessionId=…`, or JSON with it (D/04/012); some SDKs write session_id."""
+"""The id in the first event: `data: /message?sessionId=…`, or in JSON (D/04/012). Some SDKs write session_id."""
 
 _EVENT_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 
 
 @dataclass(frozen=True)
 class SessionClaim:
-    """What a request says of its session.
+    """What a request says about its session.
 
     Attributes:
-        id: of the session; None if the function will tell it in its answer.
-        begins: an id that is not known begins a session; else it is refused.
-        told: the id was made for this request, and the answer has to tell it.
-        ends: an answer of success ends the session.
+        id: of the session; None if the function will send it in its answer.
+        begins: an unknown id begins a session; otherwise the request is refused.
+        is_new: the gateway chose the id for this request, so the answer has to carry it.
+        ends: a successful answer ends the session.
     """
 
     id: str | None
     begins: bool = False
-    told: bool = False
+    is_new: bool = False
     ends: bool = False
 
 
@@ -52,7 +52,7 @@ def claim(function: Function, head: RequestHead, new_id: str) -> SessionClaim | 
     """The session of a request; None if it needs none.
 
     Args:
-        new_id: what to call the session if the gateway has to make one.
+        new_id: the id of the session if the gateway has to choose one.
 
     Raises:
         FCError: SESSION_ID_INVALID.
@@ -65,9 +65,9 @@ def claim(function: Function, head: RequestHead, new_id: str) -> SessionClaim | 
         case "GENERATED_COOKIE":
             assert config is not None
             id = _cookie(head)
-            # INF: what the gateway cannot have made counts as no cookie.
+            # INF: an id that the gateway cannot have chosen counts as no cookie.
             if id is None or not _ID.fullmatch(id):
-                return SessionClaim(new_id, begins=True, told=True)
+                return SessionClaim(new_id, begins=True, is_new=True)
             return SessionClaim(id, begins=not config.disableSessionIdReuse)
         case "MCP_SSE":
             assert config is not None
@@ -83,7 +83,7 @@ def _by_header(config: SessionAffinityConfig, head: RequestHead, new_id: str) ->
     name = config.affinityHeaderFieldName or ""
     id = head.header(name)
     if id is None:
-        return SessionClaim(new_id, begins=True, told=True)
+        return SessionClaim(new_id, begins=True, is_new=True)
     if not _ID.fullmatch(id):
         raise FCError(
             Refusal.SESSION_ID_INVALID,
@@ -117,10 +117,10 @@ def _cookie(head: RequestHead) -> str | None:
     return None
 
 
-def told_by(function: Function, claim: SessionClaim) -> tuple[bytes, bytes] | None:
-    """The response header that tells a client the id that was made for it; None if nothing is to be told."""
+def session_header(function: Function, claim: SessionClaim) -> tuple[bytes, bytes] | None:
+    """The response header with the id that the gateway chose for a client; None if it chose none."""
     config = function.affinity
-    if config is None or claim.id is None or not claim.told:
+    if config is None or claim.id is None or not claim.is_new:
         return None
     if function.sessionAffinity == "GENERATED_COOKIE":
         return b"Set-Cookie", f"{COOKIE}={claim.id}; Max-Age={config.sessionTTLInSeconds}".encode()
@@ -128,10 +128,10 @@ def told_by(function: Function, claim: SessionClaim) -> tuple[bytes, bytes] | No
 
 
 class FirstEvent:
-    """Finds the session id in the first event of an MCP stream that passes in pieces.
+    """Finds the session id in the first event of an MCP stream, which arrives in pieces.
 
     Args:
-        found: told the id, once.
+        found: called with the id, at most once.
     """
 
     _LONGEST = 4096
@@ -141,7 +141,7 @@ class FirstEvent:
         self._data = b""
 
     def __call__(self, part: bytes) -> None:
-        """Look at one more piece of the stream."""
+        """Search one more piece of the stream."""
         if self._found is None:
             return
         self._data += part

@@ -1,8 +1,7 @@
-"""Who may pass, on which route? One authenticator per trigger and custom domain, made when the configuration loads.
+"""Which authenticator guards a route? Each trigger and custom domain has one, made when the configuration loads.
 
-An authenticator sees a request that was admitted otherwise, and returns the request that goes on to the function: the
-same, or with claims of a token passed on. Whatever it cannot verify it refuses; a type that nothing here knows lets
-nobody in.
+An authenticator gets a request that is admitted otherwise. It returns the request for the function: the same request,
+or one with the claims of a token. It refuses every request that it cannot verify. An unknown authType refuses all.
 """
 
 from __future__ import annotations
@@ -23,28 +22,28 @@ class Authenticator(Protocol):
     """Lets a request pass, or refuses it.
 
     Attributes:
-        needs_body: it reads or writes parameters of a form, so it must be given the body of one.
-        secret_parameters: names of query parameters whose values never appear in a log.
+        needs_body: it reads or writes parameters of a form, so it needs the request's body.
+        secret_parameters: names of query parameters whose values must not appear in a log.
     """
 
     needs_body: bool
     secret_parameters: frozenset[str]
 
     def authenticate(self, head: RequestHead, body: bytes | None, wall_now: float) -> tuple[RequestHead, bytes | None]:
-        """The request to pass on.
+        """The request to forward, and its body.
+
+        Args:
+            body: the whole body if `needs_body`; otherwise None, or it is returned unchanged.
+            wall_now: seconds since 1970 UTC.
 
         Raises:
-            FCError: it may not pass.
+            FCError: the request is refused.
         """
         ...
 
 
 class Authenticators:
-    """Every authenticator of an account.
-
-    Args:
-        account: its triggers, domains and key pairs.
-    """
+    """The authenticators of an account's triggers and custom domains."""
 
     def __init__(self, account: Account) -> None:
         signature = SignatureAuthenticator({key.accessKeyId: key for key in account.accessKeys})
@@ -59,7 +58,7 @@ class Authenticators:
             self._by_owner["", "", domain.domainName] = _authenticator(auth.authType, auth.auth, signature)
 
     def of(self, route: Route) -> Authenticator | None:
-        """Who guards a route; None for an anonymous one. A custom domain's is its own (D/06/06-08)."""
+        """The authenticator of a route; None if it is anonymous. A custom domain has its own (D/06/06-08)."""
         if route.domain is not None:
             return self._by_owner["", "", route.domain.domainName]
         assert route.trigger is not None
@@ -67,7 +66,7 @@ class Authenticators:
 
 
 def redacted(target: str, authenticator: Authenticator | None) -> str:
-    """A request target for the log: the values of secret query parameters are left out."""
+    """A request target for the log, without the values of secret query parameters."""
     if "?" not in target:
         return target
     path, mark, query = target.partition("?")
@@ -79,8 +78,8 @@ def redacted(target: str, authenticator: Authenticator | None) -> str:
     return path + mark + "&".join(shown)
 
 
-class _Nobody:
-    """Fails closed."""
+class _RefuseAll:
+    """Refuses every request, because the configuration is incomplete."""
 
     needs_body = False
     secret_parameters: frozenset[str] = frozenset()
@@ -113,4 +112,4 @@ def _authenticator(
             from fcemu.trigger.basic_auth import BasicAuthenticator
 
             return BasicAuthenticator(config)
-    return _Nobody()
+    return _RefuseAll()

@@ -1,6 +1,6 @@
 """Does the request carry the name and password of a configured user? (`authType: basic`, D/06/03)
 
-The vendor documents three messages and nothing else: status 401, the code and the message for a wrong password are INF.
+The vendor documents three messages. The status 401, the code, and the message for a wrong password are INF.
 """
 
 from __future__ import annotations
@@ -17,12 +17,7 @@ _SCHEME = b"Basic "
 
 
 class BasicAuthenticator:
-    """Lets in who sends `Authorization: Basic base64(user name:password)` (RFC 7617).
-
-    Attributes:
-        needs_body: always false; the interface is that of JwtAuthenticator.
-        secret_parameters: always empty.
-    """
+    """Requires `Authorization: Basic base64(user name:password)` (RFC 7617)."""
 
     needs_body = False
     secret_parameters: frozenset[str] = frozenset()
@@ -31,7 +26,7 @@ class BasicAuthenticator:
         self._known = [f"{user.userName}:{user.password}".encode() for user in config.users]
 
     def authenticate(self, head: RequestHead, body: bytes | None, wall_now: float) -> tuple[RequestHead, bytes | None]:
-        """The request to forward: as it is, with its Authorization header (INF).
+        """The request to forward: unchanged, with its Authorization header (INF).
 
         Raises:
             FCError: BASIC_MISSING, BASIC_OTHER_SCHEME, BASIC_NOT_BASE64 or BASIC_INVALID.
@@ -49,11 +44,11 @@ class BasicAuthenticator:
         try:
             credentials = base64.b64decode(encoded, validate=True)
         except (binascii.Error, ValueError):
-            # The client gets back what it sent, as documented; the log does not.
+            # The client gets back what it sent, as documented. The log must not contain it.
             value = encoded.decode("ascii", "replace")
             reason = "what follows 'Basic ' is not base64"
             raise FCError(Refusal.BASIC_NOT_BASE64, value=value, reason=reason, remedy=remedy) from None
-        # Every user is compared, so that the time tells nothing about which one is near.
+        # Compare all users, so that the time does not reveal which one is close.
         if not sum(hmac.compare_digest(credentials, known) for known in self._known):
             raise FCError(Refusal.BASIC_INVALID, reason="no configured user is like this one", remedy=remedy)
         return head, body

@@ -12,12 +12,7 @@ _SCHEME = b"Bearer "
 
 
 class BearerAuthenticator:
-    """Lets in who sends `Authorization: Bearer <tokenData>`.
-
-    Attributes:
-        needs_body: always false; the interface is that of JwtAuthenticator.
-        secret_parameters: always empty.
-    """
+    """Requires `Authorization: Bearer <tokenData>`."""
 
     needs_body = False
     secret_parameters: frozenset[str] = frozenset()
@@ -26,7 +21,7 @@ class BearerAuthenticator:
         self._tokens = config.opaqueTokenConfig.tokens
 
     def authenticate(self, head: RequestHead, body: bytes | None, wall_now: float) -> tuple[RequestHead, bytes | None]:
-        """The request to forward: as it is, with its Authorization header (INF).
+        """The request to forward: unchanged, with its Authorization header (INF).
 
         Raises:
             FCError: BEARER_MISSING or BEARER_INVALID.
@@ -40,7 +35,7 @@ class BearerAuthenticator:
         elif not sent[0].startswith(_SCHEME):
             reason = "the Authorization header does not start with 'Bearer '"
         else:
-            # Every token is compared, so that the time tells nothing about which one is near.
+            # Compare all tokens, so that the time does not reveal which one is close.
             found = [
                 token
                 for token in self._tokens

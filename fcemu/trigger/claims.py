@@ -1,8 +1,8 @@
-"""What of a token does the function see? `claimPassBy`: claims in headers, cookies, the query or a form (D/06/04).
+"""How does a function get the claims of a token? `claimPassBy`: in headers, cookies, the query or a form (D/06/04).
 
-The function trusts these parameters, so a client must not be able to send them itself, or to make a server read
-something else instead. Each name that claims pass by is removed first, in every spelling that a server in use may take
-for it, also where no token was needed and where the token lacks the claim; only then is ours set, before the others.
+The function trusts these parameters, so a client must not be able to send them itself, or to make a server read another
+value. First each configured name is removed from the request, in every spelling that a server may take for it. This
+holds for paths that need no token and for tokens that lack the claim, too. Then ours is set, before all others.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from fcemu.errors import FCError, Refusal
 from fcemu.model import ClaimPassBy, Position
 from fcemu.trigger.request import HeaderPairs, RequestHead
 
-_SEGMENT = re.compile(rb"[^&;]+")  # `;` separated parameters until 2014, and does in older servers
+_SEGMENT = re.compile(rb"[^&;]+")  # until 2014 `;` separated parameters, too, and it still does in older servers
 _FORM = re.compile(rb"application/x-www-form-urlencoded\s*(;\s*charset=\"?(utf-8|us-ascii|iso-8859-1)\"?\s*)?", re.I)
 
-# What decodeURIComponent() and a server that decodes nothing read alike in a cookie.
+# Characters of a cookie that decodeURIComponent() and a server that decodes nothing read alike.
 _PLAIN_IN_COOKIES = "-_.!~*'()@:/"
 
 
 class ClaimPasser:
-    """Carries out one `claimPassBy`.
+    """Applies one `claimPassBy` to requests.
 
     Attributes:
-        needs_body: a claim passes by a form parameter, so the body has to be read first.
+        needs_body: a claim is passed in a form parameter, so the body has to be read first.
     """
 
     def __init__(self, entries: list[ClaimPassBy]) -> None:
@@ -44,10 +44,10 @@ class ClaimPasser:
     def apply(
         self, head: RequestHead, body: bytes | None, claims: Mapping[str, Any]
     ) -> tuple[RequestHead, bytes | None]:
-        """The request with what the client sent of ours removed, and the claims that the token has set.
+        """The request and its body with our parameters: the client's own are removed, those of the claims are set.
 
         Raises:
-            FCError: JWT_TOKEN_INVALID, where a form cannot be cleaned.
+            FCError: JWT_TOKEN_INVALID if the client's own cannot be removed from a form.
         """
         if not self._entries:
             return head, body
@@ -89,7 +89,7 @@ class ClaimPasser:
         for name, value in pairs:
             key = header_key(name)
             if key == b"connection":
-                # What Connection names is dropped on the way, ours included.
+                # The headers that Connection names are dropped later, ours included.
                 options = value.split(b",")
                 others = [option for option in options if header_key(option.strip()) not in self._headers]
                 if others != options:
@@ -114,7 +114,7 @@ class ClaimPasser:
             crumbs = value.split(b";")
             others = [crumb for crumb in crumbs if not (_names_in(crumb) & self._cookies)]
             cookies.append(value if others == crumbs else b";".join(others).strip())
-        # One header, because some servers join several with commas (PEP 3333); ours first, before any open quote.
+        # One header, because some servers join several with commas (PEP 3333). Ours come first, before any open quote.
         ours_first = [b"%b=%b" % pair for pair in ours] + [cookie for cookie in cookies if cookie]
         if ours_first:
             kept.insert(place, (b"Cookie", b"; ".join(ours_first)))
@@ -122,8 +122,8 @@ class ClaimPasser:
 
     def _with_form(self, head: RequestHead, body: bytes | None, claims: Mapping[str, Any]) -> bytes | None:
         types = _content_types(head)
-        read = is_form(head) or not any(types)  # Rack reads a form where there is no Content-Type, too.
-        # Without a length, a form that nobody has read counts as one with content: the framing headers may be gone.
+        read = is_form(head) or not any(types)  # Rack also reads a form if there is no Content-Type.
+        # A form without a length that was not read counts as one with content: the framing headers may be gone.
         unknown = head.content_length is None and is_form(head) and head.method not in ("GET", "HEAD")
         unread = head.is_chunked or head.content_length or unknown
         if body is None and unread:
@@ -142,26 +142,26 @@ class ClaimPasser:
 
 
 def is_form(head: RequestHead) -> bool:
-    """Whether the body holds form parameters that we and every server read alike."""
+    """Whether the body holds form parameters that all servers read as we do."""
     types = _content_types(head)
     coded = any(name.lower() == b"content-encoding" and value.lower() != b"identity" for name, value in head.headers)
     return len(types) == 1 and _FORM.fullmatch(types[0]) is not None and not coded
 
 
 def header_key(name: bytes) -> bytes:
-    """What a header's name becomes in a server: CGI and WSGI know neither case nor `-` from `_`."""
+    """A header's name as servers compare it: CGI and WSGI ignore case, and read `-` and `_` alike."""
     return re.sub(rb"[^a-z0-9]", b"-", name.lower())
 
 
 def header_value(claim: Any) -> bytes:
-    """A claim in a header: a printable text as UTF-8, everything else as JSON in ASCII, without control characters."""
+    """A claim in a header: printable text as UTF-8, anything else as JSON in ASCII, without control characters."""
     if isinstance(claim, str) and claim.isprintable() and claim == claim.strip():
         return claim.encode()
     return json.dumps(claim, separators=(",", ":")).encode()
 
 
 def cookie_value(claim: Any) -> bytes:
-    """A claim in a cookie: percent-encoded, but for what cannot be misread."""
+    """A claim in a cookie: percent-encoded, except for characters that all servers read alike."""
     return quote(_text(claim), safe=_PLAIN_IN_COOKIES).encode()
 
 
@@ -180,26 +180,29 @@ def _quoted(text: str) -> bytes:
 
 
 def _parameter_key(name: bytes) -> str:
-    """What a parameter's name becomes in a server: `uid[]` and `uid[0]` are uid in PHP, Rack and qs; PHP drops leading
-    blanks, ends at NUL and makes `_` of `.` and blank; ASP.NET does not know case."""
+    """A parameter's name as servers compare it.
+
+    PHP, Rack and qs read `uid[]` and `uid[0]` as uid. PHP drops leading blanks, ends at NUL, and turns `.` and blanks
+    into `_`. ASP.NET ignores case.
+    """
     text = unquote_to_bytes(name.replace(b"+", b" ")).decode("utf-8", "replace").strip()
     return re.sub(r"[ .]", "_", re.split(r"[\[\0]", text, maxsplit=1)[0]).casefold()
 
 
 def _without(raw: bytes, names: set[str]) -> bytes:
-    """Parameters without those of these names; the bytes of the others stay as they are."""
+    """Parameters without those of these names; the bytes of the others stay unchanged."""
     kept, end = bytearray(), 0
     for segment in _SEGMENT.finditer(raw) if names else ():
         if _parameter_key(segment[0].partition(b"=")[0]) in names:
             kept += raw[end : segment.start()]
-            end = segment.end() + 1  # with the separator behind it
+            end = segment.end() + 1  # with the separator after it
     if end > len(raw) and kept:
         del kept[-1]  # with the separator before it
     return bytes(kept + raw[end:])
 
 
 def _names_in(crumb: bytes) -> set[str]:
-    """The names that a server may find in one part of a Cookie header: some also separate by commas and blanks."""
+    """The names that a server may find in one part of a Cookie header: some also split at commas and blanks."""
     first, *others = re.split(rb"[,\s]+", re.sub(rb"\s*=\s*", b"=", crumb.strip()))
     names = [first.partition(b"=")[0], *(other.partition(b"=")[0] for other in others if b"=" in other)]
     return {_parameter_key(name.strip(b'"')) for name in names}

@@ -1,4 +1,4 @@
-"""What does the gateway say to a browser of another origin? (D/04/002, "CORS": the default of every trigger)"""
+"""Which CORS headers does the gateway add? (D/04/002, "CORS": the default of every trigger)"""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from collections.abc import Collection
 from fcemu.trigger.request import HeaderPairs, RequestHead
 
 EXPOSED = b"Date,x-fc-request-id"
-"""`Access-Control-Expose-Headers` of FC 3.0, seen in real responses (fc-semantics 1.4)."""
+"""`Access-Control-Expose-Headers` of FC 3.0, seen in real responses (semantics 1.4)."""
+
+_EXPOSED: HeaderPairs = ((b"Access-Control-Expose-Headers", EXPOSED),)
+_CREDENTIALS: HeaderPairs = ((b"Access-Control-Allow-Credentials", b"true"),)
 
 
 def is_preflight(head: RequestHead) -> bool:
-    """A preflight request: OPTIONS with an Origin that asks for a method."""
+    """Whether this is a preflight: OPTIONS with `Origin` and `Access-Control-Request-Method`."""
     return (
         head.method == "OPTIONS"
         and head.first(b"origin") is not None
@@ -20,7 +23,7 @@ def is_preflight(head: RequestHead) -> bool:
 
 
 def preflight_headers(head: RequestHead) -> HeaderPairs:
-    """The gateway's own answer to a preflight, where the trigger's methods lack OPTIONS: echoed, 3600 s."""
+    """The headers of the gateway's own answer to a preflight: it allows what was asked for, for 3600 s."""
     echoed = (
         (b"Access-Control-Allow-Methods", head.header("access-control-request-method")),
         (b"Access-Control-Allow-Headers", head.header("access-control-request-headers")),
@@ -30,13 +33,14 @@ def preflight_headers(head: RequestHead) -> HeaderPairs:
 
 
 def response_headers(head: RequestHead, present: Collection[bytes]) -> HeaderPairs:
-    """What is added to a response whose lower-case header names are `present`: never over the function's own."""
-    added: list[tuple[bytes, bytes]] = []
+    """The CORS headers to add to a response. Headers that the function has set stay.
+
+    Args:
+        present: the response's header names in lower case.
+    """
+    added = () if b"access-control-expose-headers" in present else _EXPOSED
     origin = head.first(b"origin")
-    if origin is not None and b"access-control-allow-origin" not in present:
-        added.append((b"Access-Control-Allow-Origin", origin))
-        if b"access-control-allow-credentials" not in present:
-            added.append((b"Access-Control-Allow-Credentials", b"true"))
-    if b"access-control-expose-headers" not in present:
-        added.append((b"Access-Control-Expose-Headers", EXPOSED))
-    return tuple(added)
+    if origin is None or b"access-control-allow-origin" in present:
+        return added
+    credentials = () if b"access-control-allow-credentials" in present else _CREDENTIALS
+    return ((b"Access-Control-Allow-Origin", origin), *credentials, *added)

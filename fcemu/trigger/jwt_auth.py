@@ -1,8 +1,8 @@
-"""Does the request carry a token that one of the configured keys signed, and that holds now? (D/06/04, D/06/08)
+"""Does the request carry a valid token, signed by one of the configured keys? (D/06/04, D/06/08)
 
-The order of checks: the path needs a token → there is one → its form → its header (what names a key of its own is
-refused) → the one key of its `kid` → an algorithm of that key → the signature → times. Nothing of the payload is
-looked at before the signature is good. PyJWT checks signatures; all else is here, because its reason goes to the log.
+The order: the path needs a token → there is one → its form → its header (one that brings its own key is refused) → the
+key of its `kid` → an algorithm of that key → the signature → times. The payload is not read before the signature is
+verified. PyJWT verifies signatures; the rest is here, because the log needs the reason of a refusal.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ from fcemu.trigger.claims import ClaimPasser, is_form
 from fcemu.trigger.request import RequestHead
 
 LONGEST_TOKEN = 8 * 1024
-"""Bytes: what fits into the headers of a request (D/04/002). INF; a form could carry more."""
+"""Bytes of the longest token: what fits into a request's headers (D/04/002). INF; a form could carry more."""
 
-# RFC 7515 4.1: what would let a token choose its own key, and what asks for an extension that we do not know.
+# RFC 7515 4.1: headers that let a token choose its own key, or that require an extension we do not know.
 _REFUSED_HEADERS = ("jwk", "jku", "x5u", "x5c", "crit", "b64")
 
 _DEEPEST = 100
-"""Objects and lists inside each other; what a claim may hold must be written as JSON again."""
+"""Levels of objects and lists inside each other: a claim must be writable as JSON again."""
 
 _LATEST = 2**53
-"""Beyond it a number is no time, and a float does not hold it."""
+"""The largest number that counts as a time; a float does not hold larger ones exactly."""
 
 
 class JwtAuthenticator:
-    """Lets in who has a token.
+    """Requires a valid token.
 
     Attributes:
-        needs_body: a form parameter is looked up or set, so the body has to be read first.
-        secret_parameters: the query parameters that hold the token; their values stay out of the log.
+        needs_body: a form parameter is read or set, so the body has to be read first.
+        secret_parameters: the query parameters that hold the token; their values must not appear in a log.
     """
 
     def __init__(self, config: JwtAuthConfig) -> None:
@@ -54,11 +54,11 @@ class JwtAuthenticator:
         """The request to forward, with the token's claims in it.
 
         Args:
-            body: the whole body of a form if `needs_body`; else it may be None, and comes back as it is.
+            body: the whole body of a form if `needs_body`; otherwise it may be None, and is returned unchanged.
             wall_now: seconds since 1970 UTC.
 
         Raises:
-            FCError: JWT_TOKEN_IS_MISSING or JWT_TOKEN_INVALID; the reason says which check failed.
+            FCError: JWT_TOKEN_IS_MISSING or JWT_TOKEN_INVALID; the reason says which rule the token breaks.
         """
         claims: dict[str, Any] = {}
         if self._needs_token(head.path):
@@ -67,7 +67,7 @@ class JwtAuthenticator:
         return self._claims.apply(head, body, claims)
 
     def _needs_token(self, path: str) -> bool:
-        """Match modes of D/06/04. Where servers read a path differently, the reading that needs a token counts."""
+        """Match modes of D/06/04. If servers may read a path differently, the reading that needs a token counts."""
         readings = _readings(path)
         if self._open:
             return not all(any(_matches(entry, reading) for entry in self._open) for reading in readings)
@@ -76,10 +76,10 @@ class JwtAuthenticator:
         return True
 
     def _token(self, head: RequestHead, body: bytes | None) -> tuple[str, str]:
-        """The first token there is, in the order of `tokenLookup`, and where it was."""
+        """The first token, in the order of `tokenLookup`, and where it was."""
         for lookup in self._lookups:
             for value in _values(lookup, head, body):
-                # Another prefix counts as none: echo's middleware, whose words the cloud uses (fc-semantics 4.1, INF).
+                # A value with another prefix counts as no token (INF), as in echo's middleware (semantics 4.1).
                 if value.startswith(lookup.prefix) and (token := value.removeprefix(lookup.prefix)):
                     return token, f"{lookup.readPosition} {lookup.parameterName}"
         places = " or ".join(
@@ -130,11 +130,11 @@ class JwtAuthenticator:
                 f"has a signature that {key} did not make", "sign with the private key that belongs to this JWK"
             )
         claims = _object(payload_part, "payload")
-        _check_times(claims, wall_now)
+        _enforce_times(claims, wall_now)
         return claims
 
     def _verifier(self, header: dict[str, Any]) -> Any:
-        """How to verify, chosen by our configuration; the token only says which of our keys it means."""
+        """How to verify a signature. The configuration decides; the token only names one of its keys."""
         for name in _REFUSED_HEADERS:
             if name in header:
                 raise _Refused(
@@ -162,21 +162,21 @@ _NOT_A_JWT = "send a signed JWT (RFC 7519): header.payload.signature"
 
 
 class _Refused(Exception):
-    """Why a token is no good, as the end of a sentence; never with the token or its claims in it."""
+    """Why a token is refused, as the end of a sentence. It never contains the token or its claims."""
 
     def __init__(self, reason: str, remedy: str) -> None:
         self.remedy = remedy
         super().__init__(reason)
 
 
-def _check_times(claims: dict[str, Any], wall_now: float) -> None:
-    """RFC 7519 4.1.4-4.1.6, without leeway (INF); a token without them holds for ever."""
+def _enforce_times(claims: dict[str, Any], wall_now: float) -> None:
+    """Refuse a token outside its times (RFC 7519 4.1.4-4.1.6), without leeway (INF). One without times is valid."""
     times: dict[str, int | float] = {}
     for name in ("exp", "nbf", "iat"):
         if name in claims:
             value = claims[name]
             number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            if not number or not abs(value) <= _LATEST:  # so that NaN is refused, too
+            if not number or not abs(value) <= _LATEST:  # written so that NaN is refused, too
                 raise _Refused(f"has an `{name}` that is no time", f"write seconds since 1970 UTC as `{name}`")
             times[name] = value
     if "exp" in times and wall_now >= times["exp"]:
@@ -205,7 +205,7 @@ def _part(text: str, name: str) -> bytes:
 
 
 def _object(content: bytes, name: str) -> dict[str, Any]:
-    """A JSON object without anything that two readers could understand differently."""
+    """A JSON object that all readers understand alike."""
     if max(accumulate((byte in b"[{") - (byte in b"]}") for byte in content), default=0) > _DEEPEST:
         raise _Refused(f"has a {name} that is nested too deeply", _NOT_A_JWT)
     try:
@@ -229,17 +229,17 @@ def _no_constant(name: str) -> None:
 
 
 def _shown(value: object) -> str:
-    """A short member of the token's header, on one line."""
+    """A member of the token's header, shortened, on one line."""
     if not isinstance(value, str):
         return "nothing" if value is None else "something that is not a text"
     return json.dumps(value if len(value) <= 40 else f"{value[:37]}...")
 
 
-# --- where a token stands, and which paths need one ------------------------------------------------------------------
+# ---- where a token is, and which paths need one
 
 
 def _values(lookup: TokenLookup, head: RequestHead, body: bytes | None) -> Iterator[str]:
-    """What stands in one place of `tokenLookup`."""
+    """The values at one place of `tokenLookup`."""
     name = lookup.parameterName
     match lookup.readPosition:
         case "header":
@@ -266,7 +266,7 @@ def _parameters(text: str, name: str) -> Iterator[str]:
 
 
 def _readings(path: str) -> set[str]:
-    """What servers may take a path for: decoded; and also without dot segments, empty segments and `;` parameters."""
+    """A path as servers may read it: decoded; and also without dot segments, empty segments and `;` parameters."""
     plain = unquote(path)
     segments: list[str] = []
     for segment in plain.replace("\\", "/").split("/"):

@@ -16,12 +16,12 @@ TARGET = 4 * 1024
 BODY = 32 * 1024 * 1024
 """Bytes of a synchronous request's body."""
 
-# RFC 9110 7.2, 4.2: what can be a Host. A looser one is a way to reach what the router did not mean.
+# RFC 9110 7.2, 4.2: the form of a Host. A looser form could reach a function that the router does not mean.
 _HOST = re.compile(rb"([A-Za-z0-9._~!$&'()*+;=%-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]*)?")
 
 
-def check_host(head: RequestHead) -> None:
-    """Refuse a request whose host cannot be known for certain (RFC 9112 3.2).
+def enforce_host(head: RequestHead) -> None:
+    """Refuse a request whose host is not certain (RFC 9112 3.2).
 
     Raises:
         FCError: BAD_REQUEST.
@@ -35,8 +35,8 @@ def check_host(head: RequestHead) -> None:
         raise FCError(Refusal.BAD_REQUEST, detail=detail, remedy="send exactly one Host header: name[:port]")
 
 
-def check_message(head: RequestHead) -> None:
-    """Refuse a request that two servers could read differently, though the parser took it (RFC 9112 11.2).
+def enforce_message(head: RequestHead) -> None:
+    """Refuse a request that the parser accepts, but that two servers could read differently (RFC 9112 11.2).
 
     Raises:
         FCError: BAD_REQUEST.
@@ -53,7 +53,7 @@ def check_message(head: RequestHead) -> None:
     raise FCError(Refusal.BAD_REQUEST, detail=detail, remedy="send HTTP/1.1 as RFC 9112 has it")
 
 
-def check_request(head: RequestHead) -> None:
+def enforce_request(head: RequestHead) -> None:
     """Refuse a request that exceeds the trigger's limits.
 
     Raises:
@@ -78,7 +78,7 @@ def check_request(head: RequestHead) -> None:
 
 
 def body_too_large() -> FCError:
-    """The refusal of a body over the limit, announced or found while it streams."""
+    """The error for a body over the limit, whether its length was announced or counted."""
     return FCError(
         Refusal.BODY_TOO_LARGE, limit=BODY, remedy="send large data through OSS and pass its address instead"
     )

@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Any
 
 HeaderPairs = tuple[tuple[bytes, bytes], ...]
 
 
 VERSIONS = {"1.1": (1, 1), "1.0": (1, 0)}
-"""Of HTTP, as llhttp tells them; no other is spoken, on either side."""
-
-
-@lru_cache(maxsize=64)
-def _elements(value: bytes) -> frozenset[bytes]:
-    return frozenset(element.strip().lower() for element in value.split(b","))
+"""The supported versions of HTTP, of clients and of functions, as llhttp names them."""
 
 
 class HeaderSection:
-    """Header pairs whose names have been looked up, once.
+    """Header pairs with an index of their names.
 
     Attributes:
-        names: of the headers, in lower case.
+        names: the headers' names in lower case.
         size: bytes of all names and values together.
         repeated: a name occurs more than once.
     """
@@ -61,27 +54,25 @@ class HeaderSection:
         """The elements of a header that is a list of tokens (RFC 9110 5.6.1), in lower case."""
         if name not in self._first:
             return frozenset()
-        return frozenset().union(*map(_elements, self.values(name)))
+        return frozenset(element.strip().lower() for value in self.values(name) for element in value.split(b","))
 
 
 @dataclass(slots=True)
 class RequestHead(HeaderSection):
-    """A request line and its header pairs, exactly as they came: order, case and duplicates kept.
+    """A request line and its header pairs as they arrived: order, case and duplicates are kept.
 
-    What everybody asks is worked out once, when the head is made. Nobody changes one: `dataclasses.replace` makes
-    another. (It is not frozen: one a request, and that would double what it costs.)
+    Attributes that are needed more than once are computed when the head is made. A head never changes;
+    `dataclasses.replace` makes another one. (It is not frozen: each request has one, and freezing doubles its cost.)
 
     Attributes:
-        target: raw request target: path and query, percent-escapes untouched.
+        target: the raw request target: path and query, percent-escapes untouched.
         path, query: of the target.
         host: the Host header in lower case, as sent (with its port).
         host_name: the host without its port.
-        content_length: the announced length of the body; None without one, or one that is no number.
-        is_chunked: its body has a transfer coding.
-        has_body: a body follows, which may turn out to be empty.
+        content_length: the announced length of the body; None if there is none, or if it is not a number.
+        is_chunked: the body has a transfer coding.
+        has_body: a body follows; it may be empty.
         is_websocket: an upgrade to WebSocket (RFC 6455 4.2.1): GET, `Connection: upgrade`, `Upgrade: websocket`.
-        passed_on: what `headers.py` has made of it, to be found there the next time.
-        admitted: what the gateway has decided of it, to be found there the next time.
     """
 
     method: str
@@ -97,13 +88,10 @@ class RequestHead(HeaderSection):
     is_chunked: bool = field(init=False, repr=False, compare=False)
     has_body: bool = field(init=False, repr=False, compare=False)
     is_websocket: bool = field(init=False, repr=False, compare=False)
-    passed_on: bytes | None = field(init=False, repr=False, compare=False)
-    admitted: Any = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self.path, _, self.query = self.target.partition("?")
         self._index()
-        self.passed_on = self.admitted = None
         first = self._first
         host = self.host = first[b"host"].decode("utf-8", "surrogateescape").lower() if b"host" in first else ""
         self.host_name = host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]

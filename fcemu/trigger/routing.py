@@ -1,13 +1,13 @@
-"""Which function, trigger and qualifier does a host and path mean?
+"""Which function, trigger and qualifier do a host and a path name?
 
-The order of the rules (fc-semantics 1.1, 12):
+The order of the rules (semantics 1.1, 12):
 
-1. a custom domain's name: exact before wildcard, and within it an exact path before the longest prefix;
-2. the FC 2.0 path form `/2016-08-15/proxy/<service>[.<qualifier>]/<function>/…`, or the header
-   `x-fc-invocation-target` of the same content;
-3. an address that names the function: `<function>.localhost`, `<function>-vpc.localhost`, the trigger's own
+1. the name of a custom domain: exact before wildcard, and within the domain an exact path before the longest prefix;
+2. the FC 2.0 path `/2016-08-15/proxy/<service>[.<qualifier>]/<function>/…`, or the header `x-fc-invocation-target` with
+   the same content;
+3. an address of the function: `<function>.localhost`, `<function>-vpc.localhost`, the trigger's own
    `urlInternet`/`urlIntranet`, `<function>-xxxxxxxxxx.<region>.fcapp.run`;
-4. with exactly one function, any other host means it.
+4. if there is exactly one function, any other host.
 """
 
 from __future__ import annotations
@@ -25,28 +25,23 @@ _FC2_PATH = re.compile(r"/?2016-08-15/proxy/([^/.]+)(?:\.([^/]+))?/([^/?]+)(/.*)
 _FCAPP = re.compile(r"(?P<prefix>[a-z0-9_-]+?)(?:-[a-z]{10})?\.(?P<region>[a-z0-9-]+?)(?P<vpc>-vpc)?\.fcapp\.run")
 
 
-_FC2_PREFIX = "/2016-08-15/proxy/"
-_KNOWN_HOSTS = 1000
-"""Host headers whose route is remembered; a client may send any."""
-
-
 @dataclass(eq=False, slots=True)
 class Route:
-    """Where a request goes. Exactly one of `trigger` and `domain` is set. Nobody changes one."""
+    """Where a request goes. Exactly one of `trigger` and `domain` is set. A route never changes."""
 
     function: Function
     qualifier: str
     public: bool
-    """Came by the internet URL, which `disableURLInternet` can close."""
+    """It leads over the internet URL, which `disableURLInternet` can close."""
     trigger: HttpTrigger | None = None
     domain: CustomDomain | None = None
     path_config: PathConfig | None = None
     base_path: str = ""
-    """The FC 2.0 prefix; empty where the function sees the bare path."""
+    """The FC 2.0 prefix; empty if the function sees the bare path."""
     methods: tuple[str, ...] = field(init=False)
-    """Those that are allowed; there is no CONNECT or TRACE (D/04/002)."""
+    """The allowed methods; never CONNECT or TRACE (D/04/002)."""
     default_domain: bool = field(init=False)
-    """A vendor's domain: forced download and the redirect rule apply (D/04/002)."""
+    """The host is a domain of the vendor: forced download and the redirect rule apply (D/04/002)."""
 
     def __post_init__(self) -> None:
         self.default_domain = self.domain is None
@@ -57,15 +52,17 @@ class Route:
 
 
 class Router:
-    """The routing tables of one account, made once when the configuration is loaded."""
+    """The routing tables of one account, made when the configuration loads."""
 
     def __init__(self, account: Account) -> None:
         self._functions = {f.functionName.lower(): f for f in account.functions}
         self._only = account.functions[0] if len(account.functions) == 1 else None
         self._domains = {domain.domainName: domain for domain in account.customDomains}
         self._urls: dict[str, Route] = {}
-        self._known: dict[bytes, Route] = {}
+        self._unqualified: dict[tuple[str, bool], Route] = {}
         for function in account.functions:
+            for public in (True, False) if function.triggers else ():
+                self._unqualified[function.functionName, public] = self._by_trigger(function, public, None)
             for trigger in function.triggers:
                 for url, public in (
                     (trigger.httpTrigger.urlInternet, True),
@@ -79,24 +76,11 @@ class Router:
         """The route of a request.
 
         Raises:
-            FCError: a 404 of the code table (fc-semantics 2.3), or 400 where the host is not certain.
+            FCError: a 404 of the code table (semantics 2.3), or 400 if the host is not certain.
         """
-        sent = head.first(b"host") or b""
-        route = self._known.get(sent)
-        if route is not None and not head.repeated and not _names_its_function(head):
-            return route
-        limits.check_host(head)
-        route = self._by_host_and_path(head)
-        if route.domain is None and not _names_its_function(head):
-            # The host alone decides: the next request with the same one goes the same way.
-            if len(self._known) == _KNOWN_HOSTS:
-                self._known.clear()
-            self._known[sent] = route
-        return route
-
-    def _by_host_and_path(self, head: RequestHead) -> Route:
+        limits.enforce_host(head)
         host = head.host_name
-        if domain := self._domain(host):
+        if self._domains and (domain := self._domain(host)):
             return self._by_path(domain, head)
         if by_url := self._urls.get(host):
             return by_url
@@ -106,9 +90,9 @@ class Router:
             if match := _FC2_PATH.fullmatch(target or head.path):
                 return self._fc2(match, host, base_path="" if target else match.group(0)[: match.start(4)])
         if by_name is not None:
-            return self._by_trigger(*by_name, qualifier=None)
+            return self._by_function(*by_name)
         if self._only is not None:
-            return self._by_trigger(self._only, True, qualifier=None)
+            return self._by_function(self._only, True)
         raise FCError(
             Refusal.DOMAIN_NAME_NOT_FOUND,
             domain=host,
@@ -157,7 +141,7 @@ class Router:
         if host.endswith(".fcapp.run"):
             match = _FCAPP.fullmatch(host)
             public = not (match and match["vpc"])
-            # The prefix is the function's name, shortened when long, with ten letters behind (fc-semantics 1.1).
+            # The prefix is the function's name, which is shortened if long, and ten letters (semantics 1.1).
             if self._only is not None:
                 return self._only, public
             prefix = match["prefix"] if match else host
@@ -175,9 +159,13 @@ class Router:
             raise self._no_function(name)
         return self._by_trigger(function, "-internal." not in host, qualifier, base_path)
 
+    def _by_function(self, function: Function, public: bool) -> Route:
+        """The route to a function where the request names no qualifier."""
+        return self._unqualified.get((function.functionName, public)) or self._by_trigger(function, public, None)
+
     def _by_trigger(self, function: Function, public: bool, qualifier: str | None, base_path: str = "") -> Route:
         triggers = {trigger.qualifier: trigger for trigger in function.triggers}
-        # A named qualifier means exactly that one; else the LATEST trigger, or the only one there is.
+        # Without a qualifier the LATEST trigger is meant, or else the first one.
         if qualifier is not None:
             trigger = triggers.get(qualifier)
         else:
@@ -193,8 +181,3 @@ class Router:
 
     def _no_function(self, name: str) -> FCError:
         return FCError(Refusal.FUNCTION_NOT_FOUND, function=name, remedy=f"configured: {', '.join(self.addresses())}")
-
-
-def _names_its_function(head: RequestHead) -> bool:
-    """Whether a request may name its function in the FC 2.0 way, by its path or a header."""
-    return head.path.startswith(_FC2_PREFIX) or head.first(b"x-fc-invocation-target") is not None

@@ -1,4 +1,4 @@
-"""Is a request signed by a known key, and recently? All schemes of the vendor's clients (fc-semantics 3).
+"""Is a request signed by a known key, and recently? All schemes of the vendor's clients (semantics 3).
 
 ===================  ==============================================  ==================================
 `Authorization:`      clients                                        what is signed
@@ -9,11 +9,11 @@
 none, but the query   FC 2.0's pre-signed URL                          as `FC`, expiry instead of a date
 ===================  ==============================================  ==================================
 
-The official clients differ in how they write the same request (escaped or decoded path, first or last of several
-values, blank values kept or dropped); a server cannot know who signed, so each way is tried and one has to match.
-None of them signs the body, unless `x-acs-content-sha256` is there, which stands for it.
+The official clients write the same request differently: path escaped or decoded, the first or the last of several
+values, blank values kept or dropped. A server cannot know which client signed, so each way is tried, and one has to
+match. None of them signs the body, except by the header `x-acs-content-sha256`.
 
-Every function takes the wall clock's time; every outcome but success is an `FCError`.
+All times are of the wall clock. Every failure is an `FCError`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import formatdate, parsedate_to_datetime
-from functools import lru_cache
 from typing import Literal
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
@@ -35,7 +34,7 @@ from fcemu.model import AccessKey
 from fcemu.trigger.request import HeaderPairs, RequestHead
 
 WINDOW = 900
-"""Seconds for which a signature is valid, into the past and into the future (PAGE, table; fc-semantics 3.1)."""
+"""Seconds that the date of a signed request may be in the past or in the future (PAGE, table; semantics 3.1)."""
 
 Scheme = Literal["acs3", "fc", "presigned", "acs"]
 SCHEMES: tuple[Scheme, ...] = ("acs3", "fc", "presigned", "acs")
@@ -47,12 +46,12 @@ _ACS3_FIELDS = re.compile(r"\s*Credential=([^,\s]+)\s*,\s*SignedHeaders=([^,\s]+
 _KEY_AND_SIGNATURE = re.compile(r"\s*([^:\s]+):([A-Za-z0-9+/=]+)\s*")
 _SPECIAL = re.compile(r"[$+*%]")
 _ISO = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?Z")
-# FC 2.0's ordinary API signs its path alone; HTTP triggers are below `proxy` (fc-semantics 3.2).
+# The ordinary API of FC 2.0 signs its path alone; HTTP triggers are below `proxy` (semantics 3.2).
 _FC2_API = re.compile(r"/2016-08-15/(?!proxy/)")
 
 
 class SignatureAuthenticator:
-    """`authType: function`: the request has to be signed by one of the keys."""
+    """`authType: function`: requires a signature by one of the keys."""
 
     needs_body = False
     secret_parameters = frozenset(("x-fc-signature", "x-fc-security-token"))
@@ -61,7 +60,7 @@ class SignatureAuthenticator:
         self._keys = keys
 
     def authenticate(self, head: RequestHead, body: bytes | None, wall_now: float) -> tuple[RequestHead, bytes | None]:
-        """The request as it came, if it is signed; as `verify`."""
+        """The request, unchanged; raises what `verify` raises."""
         verify(head, self._keys, wall_now)
         return head, body
 
@@ -95,20 +94,20 @@ def verify(head: RequestHead, keys: Keys, wall_now: float) -> str:
             raise _mismatch(f"the Authorization header is not `{scheme} <access key id>:<signature>`")
         if date is None:
             raise FCError(Refusal.MISSING_DATE, reason=f"scheme {scheme} signs the Date header", remedy=_SIGN_IT)
-        _check_window(date, wall_now)
+        _enforce_window(date, wall_now)
         key = _known(match[1], keys)
-        _check_token(head.text(b"x-fc-security-token" if scheme == "FC" else b"x-acs-security-token"), key)
+        _enforce_token(head.text(b"x-fc-security-token" if scheme == "FC" else b"x-acs-security-token"), key)
         candidates = _fc_strings(head, date) if scheme == "FC" else _acs_strings(head, date)
         digest = "sha256" if scheme == "FC" else "sha1"
         _compare(match[2], (_base64_hmac(key, text, digest) for text in candidates))
         return key.accessKeyId
-    # What stands there instead may be a secret (a bare token, say), so it is not repeated.
+    # The header may hold a secret, such as a bare token, so do not repeat it.
     raise _mismatch(f"the Authorization header begins with none of {_ACS3}, FC and acs")
 
 
 @dataclass(frozen=True)
 class Signed:
-    """What makes a request a signed one: headers to send with it, and its URL, which only `presigned` changes."""
+    """The signature of a request: headers to send, and its URL, which only `presigned` changes."""
 
     url: str
     headers: tuple[tuple[str, str], ...]
@@ -127,10 +126,10 @@ def sign(
     """Sign a request as the vendor's clients do.
 
     Args:
-        url: where it will be sent; http(s) or ws(s).
+        url: the request's URL; http(s) or ws(s).
         key: the key pair, with its STS token if it has one.
         wall_now: seconds since 1970 UTC.
-        headers: what will be sent besides; those that the scheme signs are signed.
+        headers: the request's other headers; the scheme signs some of them.
         expires: seconds for which a pre-signed URL is valid.
     """
     parts = urlsplit(url)
@@ -180,18 +179,18 @@ def _verify_acs3(head: RequestHead, rest: str, date: str, keys: Keys, wall_now: 
     access_key_id, names, signature = match.groups()
     carrier = "x-acs-date" if head.first(b"x-acs-date") is not None else "date"
     if carrier not in names.lower().split(";"):
-        # A date that is not signed could be replaced at will, and the signature used for ever.
+        # Anyone could replace an unsigned date, and use the signature for ever.
         raise _mismatch(f"{carrier} is not among the SignedHeaders")
-    _check_window(date, wall_now)
+    _enforce_window(date, wall_now)
     key = _known(access_key_id, keys)
-    _check_token(head.text(b"x-acs-security-token"), key)
+    _enforce_token(head.text(b"x-acs-security-token"), key)
     strings = dict.fromkeys(_acs3_string(head, names, path, query) for path in _paths(head) for query in _queries(head))
     _compare(signature.lower(), (_hex_hmac(key, text) for text in strings))
     return access_key_id
 
 
 def _acs3_string(head: RequestHead, names: str, path: str, query: str) -> str:
-    """String to sign of ACS3 (D/06/05)."""
+    """The string to sign of ACS3 (D/06/05)."""
     headers = "".join(f"{name}:{_joined(head, name)}\n" for name in names.lower().split(";"))
     payload = head.text(b"x-acs-content-sha256") or ""
     canonical = f"{head.method}\n{path}\n{query}\n{headers}\n{names}\n{payload}"
@@ -199,7 +198,7 @@ def _acs3_string(head: RequestHead, names: str, path: str, query: str) -> str:
 
 
 def _joined(head: RequestHead, name: str) -> str:
-    """The value of a signed header: values trimmed, several sorted and joined."""
+    """The value of a signed header: trimmed; several values are sorted and joined."""
     key = name.encode("utf-8", "surrogateescape")
     if not head.repeated:
         return (head.text(key) or "").strip()
@@ -207,12 +206,12 @@ def _joined(head: RequestHead, name: str) -> str:
 
 
 def _paths(head: RequestHead) -> Iterator[str]:
-    """The ways in which the clients write the path: as it came, or decoded by Go and Java; `$` is escaped.
+    """The ways in which clients write the path: as sent, or decoded (Go and Java); `$` is escaped.
 
-    All but Python also escape `+` and `*` and unescape `%7E`; Node does each of these only to the first.
+    All but Python also escape `+` and `*` and unescape `%7E`; Node does so only to the first of each.
     """
     if not _SPECIAL.search(head.path):
-        yield head.path  # there is but one way
+        yield head.path  # all clients write it alike
         return
     decoded = unquote(head.path, errors="surrogateescape")
     yield from dict.fromkeys(
@@ -227,7 +226,7 @@ def _escaped(path: str, count: int) -> str:
 
 
 def _queries(head: RequestHead) -> Iterator[str]:
-    """The ways in which the clients write the query: first or last of several values, blank ones kept or dropped."""
+    """The ways in which clients write the query: first or last of several values, blank values kept or dropped."""
     if not head.query:
         yield ""
         return
@@ -254,7 +253,7 @@ def _verify_presigned(head: RequestHead, query: list[tuple[str, str]], keys: Key
         late = _duration(wall_now - int(expires))
         raise _expired(int(expires), wall_now, f"the pre-signed URL expired {late} ago")
     key = _known(values.get("x-fc-access-key-id", ""), keys)
-    _check_token(values.get("x-fc-security-token"), key)
+    _enforce_token(values.get("x-fc-security-token"), key)
     signed = [pair for pair in query if pair[0] != "x-fc-signature"]
     text = _fc_string(head, expires, signed)
     _compare(values["x-fc-signature"], [_base64_hmac(key, text, "sha256")])
@@ -262,7 +261,7 @@ def _verify_presigned(head: RequestHead, query: list[tuple[str, str]], keys: Key
 
 
 def _fc_strings(head: RequestHead, date: str) -> Iterator[str]:
-    """Strings to sign of `FC`: with the query, as for HTTP triggers; for the API's own paths also without."""
+    """The strings to sign of `FC`: with the query as for HTTP triggers; for the API's own paths also without."""
     yield _fc_string(head, date, _pairs(head.query))
     if _FC2_API.match(head.path):
         yield _fc_string(head, date, None)
@@ -277,7 +276,7 @@ def _fc_string(head: RequestHead, date: str, query: list[tuple[str, str]] | None
 
 
 def _acs_strings(head: RequestHead, date: str) -> Iterator[str]:
-    """Strings to sign of `acs` (D/06/09): a blank value without its `=`; by Node with it."""
+    """The strings to sign of `acs` (D/06/09): a blank value has no `=`, except in Node's."""
     first = sorted(dict(reversed(_pairs(head.query))).items())
     lines = [
         head.method, head.text(b"accept") or "", head.text(b"content-md5") or "",
@@ -320,7 +319,7 @@ def _base64_hmac(key: AccessKey, text: str, digest: str) -> str:
 
 
 def _compare(given: str, expected: Iterable[str]) -> None:
-    """Constant time for each candidate, and all are tried, so that nothing is learnt from how long it takes."""
+    """Refuse a signature that equals no candidate. All are compared in constant time, so that time reveals nothing."""
     matches = [hmac.compare_digest(_bytes(given), _bytes(candidate)) for candidate in expected]
     if not any(matches):
         raise _mismatch("the signature is not the one that this request and key make")
@@ -337,14 +336,14 @@ def _known(access_key_id: str, keys: Keys) -> AccessKey:
     return key
 
 
-def _check_token(token: str | None, key: AccessKey) -> None:
+def _enforce_token(token: str | None, key: AccessKey) -> None:
     if not hmac.compare_digest(_bytes(token or ""), _bytes(key.securityToken or "")):
         what = "carries none" if not token else "carries another" if key.securityToken else "carries one"
         owner = "has an STS token" if key.securityToken else "has no STS token"
         raise _mismatch(f"access key {key.accessKeyId!r} {owner}, but the request {what}")
 
 
-def _check_window(date: str, wall_now: float) -> None:
+def _enforce_window(date: str, wall_now: float) -> None:
     requested = _parse_date(date)
     if requested is None:
         raise _mismatch("the date of the request is neither RFC 1123 (GMT) nor ISO 8601 (UTC)")
@@ -354,13 +353,12 @@ def _check_window(date: str, wall_now: float) -> None:
         raise _expired(requested, wall_now, f"the date of the request {side}; allowed are {_duration(WINDOW)}")
 
 
-@lru_cache(maxsize=64)
 def _parse_date(date: str) -> float | None:
-    """Seconds since 1970 UTC of either form that the clients write; None for anything else."""
+    """Seconds since 1970 UTC, from one of the two forms that clients write; None for any other text."""
     try:
         if match := _ISO.fullmatch(date.strip()):
-            whole = datetime.fromisoformat(match[1]).replace(tzinfo=UTC).timestamp()
-            return whole + float("0" + (match[2] or ".0"))
+            whole = datetime.fromisoformat(match[1] + "Z").timestamp()
+            return whole + float(match[2]) if match[2] else whole
         if date.strip().endswith("GMT"):
             return parsedate_to_datetime(date).timestamp()
     except (ValueError, TypeError, IndexError, OverflowError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import re
 import shutil
 import sys
@@ -20,6 +21,8 @@ from fcemu.journal import InstanceChanged, InvocationEnded, Notice, Record
 from fcemu.model import Account, Function
 from tests.conftest import FUNCTIONS, Serve, function
 from tests.served import Fcemu, Served
+
+USER = {"userName": "administrator", "password": "Correct-horse-1!"}
 
 
 @pytest.fixture
@@ -86,6 +89,26 @@ async def test_changed_trigger_holds_from_the_next_request_on(serve: Serve, clie
     async with client.get(emulator.url) as response:
         assert response.status == 200
     assert [r.state for r in emulator.journal.records if isinstance(r, InstanceChanged)] == ["starting", "ready"]
+
+
+@pytest.mark.parametrize("auth", [{}, {"authType": "basic", "authConfig": {"users": [USER]}}], ids=["open", "guarded"])
+async def test_request_under_way_at_a_change_leaves_nothing_behind(
+    serve: Serve, client: aiohttp.ClientSession, auth: dict[str, Any]
+) -> None:
+    """A request that waits while the configuration changes does not bring the old one back for the next."""
+    emulator = await serve(function(timeout=20, triggerConfig=auth), start="lazy")
+    login = "Basic " + base64.b64encode(b"administrator:Correct-horse-1!").decode()
+
+    async def timeout() -> str:
+        async with client.get(emulator.url, headers={"Authorization": login}) as response:
+            headers = (await response.json(content_type=None))["headers"]
+        return str(next(value for name, value in headers if name == "X-Fc-Function-Timeout"))
+
+    waiting = asyncio.create_task(timeout())
+    await recorded(emulator, came("starting"))
+    updated(emulator, function(timeout=25, triggerConfig=auth))
+    assert await waiting == "20"
+    assert await timeout() == "25"
 
 
 async def test_changed_trigger_can_take_a_while_as_in_the_cloud(serve: Serve, client: aiohttp.ClientSession) -> None:

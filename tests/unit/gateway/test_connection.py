@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from fcemu.gateway.connection import Connection, Request
 from fcemu.gateway.flow import Outbox
+from fcemu.gateway.memory import Memory
 from fcemu.gateway.request_body import BodyBroken
-from fcemu.trigger.request import RequestHead
 
 Seen = tuple[str, str, bytes]
 
@@ -56,7 +56,7 @@ class Answerer:
 
     def __init__(self, skips: bool = False) -> None:
         self.connections: set[Connection] = set()
-        self.known: dict[bytes, RequestHead] = {}
+        self.memory = Memory()
         self.outbox = Outbox()
         self.skips = skips
         self.seen: list[Seen] = []
@@ -248,14 +248,14 @@ async def test_repeated_request_is_not_read_again() -> None:
         a_request(3, "plain", b"")[0] * 2, plain,
     ]  # fmt: skip
     await heard(server, Wire(), pieces)
-    assert list(server.known) == [plain]
-    head = server.known[plain]
+    assert [piece for piece in pieces if server.memory.request(piece)] == [plain, plain]
+    head = server.memory.request(plain)
     await heard(server, Wire(), [plain, plain])
     assert [target for _, target, _ in server.seen] == [f"/{at}" + tail for at, tail in (
         (0, "?plain"), (0, "?plain"), (1, "?length"), (2, "?upgrade"), (3, "?plain"), (3, "?plain"),
         (0, "?plain"), (0, "?plain"), (0, "?plain"),
     )]  # fmt: skip
-    assert server.known == {plain: head}
+    assert server.memory.request(plain) is head
 
 
 async def test_request_behind_the_last_one_is_not_known() -> None:
@@ -270,8 +270,10 @@ async def test_request_behind_the_last_one_is_not_known() -> None:
 async def test_known_requests_are_bounded() -> None:
     """However many different requests come, and however large, few are kept."""
     server = Answerer()
-    await heard(server, Wire(), [b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n" % number for number in range(1500)])
+    requests = [b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n" % number for number in range(1500)]
+    await heard(server, Wire(), requests)
     assert len(server.seen) == 1500
-    assert len(server.known) == 500
-    await heard(server, Wire(), [b"GET /%b HTTP/1.1\r\nHost: a\r\n\r\n" % (b"x" * 3000)])
-    assert len(server.known) == 500
+    assert len([raw for raw in requests if server.memory.request(raw)]) == 500
+    long = b"GET /%b HTTP/1.1\r\nHost: a\r\n\r\n" % (b"x" * 3000)
+    await heard(server, Wire(), [long])
+    assert server.memory.request(long) is None

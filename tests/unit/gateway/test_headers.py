@@ -10,7 +10,7 @@ import pytest
 
 from fcemu.errors import FCError, Refusal
 from fcemu.gateway import headers
-from fcemu.gateway.response import Body, ResponseHead
+from fcemu.gateway.response import Body, ResponseHead, lines
 from fcemu.instances.environment import common_headers
 from fcemu.model import Account
 from fcemu.trigger.request import RequestHead
@@ -38,8 +38,9 @@ def route(host: bytes = b"fn.localhost") -> Route:
 
 def sent(head: RequestHead, websocket: bool = False) -> list[bytes]:
     """The lines that the instance gets."""
-    common = headers.lines(common_headers(ACCOUNT.functions[0], "LATEST", "42"))
-    return headers.request_bytes(head, common, request_id="1-a", base_path="", websocket=websocket).split(b"\r\n")
+    common = lines(common_headers(ACCOUNT.functions[0], "LATEST", "42"))
+    start = headers.request_start(head, common, base_path="", websocket=websocket)
+    return headers.request_bytes(start, "1-a").split(b"\r\n")
 
 
 def test_request_line_and_headers_stay_as_they_were_sent() -> None:
@@ -145,16 +146,16 @@ def test_redirect_on_the_default_domain(location: bytes, redirects: str, refused
     head = ResponseHead(302, b"Found", ((b"Location", location),))
     expectation: Any = pytest.raises(FCError) if refused else contextlib.nullcontext()
     with expectation as caught:
-        headers.check_response(head, request(), route(), redirects)
+        headers.enforce_response(head, request(), route(), redirects)
     assert not refused or caught.value.refusal is Refusal.EXTERNAL_REDIRECT
-    headers.check_response(head, request(host=b"a.test"), route(b"a.test"), redirects)
+    headers.enforce_response(head, request(host=b"a.test"), route(b"a.test"), redirects)
 
 
 def test_large_response_headers_are_a_bad_response() -> None:
     """Response headers over 8 KB are 502, on every domain."""
     head = ResponseHead(200, b"OK", ((b"X", b"x" * 8192),))
     with pytest.raises(FCError, match="8193 bytes"):
-        headers.check_response(head, request(host=b"a.test"), route(b"a.test"), "external")
+        headers.enforce_response(head, request(host=b"a.test"), route(b"a.test"), "external")
 
 
 def test_switching_answer_keeps_the_functions_headers() -> None:

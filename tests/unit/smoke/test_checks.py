@@ -16,7 +16,7 @@ from fcemu.smoke.credentials import Identity, authorised
 from fcemu.trigger.admission import admit
 from fcemu.trigger.affinity import claim
 from fcemu.trigger.authentication import Authenticators
-from fcemu.trigger.limits import check_message
+from fcemu.trigger.limits import enforce_message
 from fcemu.trigger.request import RequestHead
 from fcemu.trigger.routing import Route, Router
 
@@ -131,7 +131,7 @@ def answer(served: Account, request: Request) -> Route:
     if request.body:
         pairs = (*pairs, ("Content-Length", str(len(request.body))))
     head = RequestHead(request.method, request.target, tuple((k.encode(), v.encode()) for k, v in pairs))
-    check_message(head)
+    enforce_message(head)
     route = Router(served).route(head)
     admit(route, head)
     if (authenticator := Authenticators(served).of(route)) is not None:

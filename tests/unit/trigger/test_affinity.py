@@ -8,7 +8,7 @@ import pytest
 
 from fcemu.errors import FCError
 from fcemu.model import Function
-from fcemu.trigger.affinity import FirstEvent, SessionClaim, claim, told_by
+from fcemu.trigger.affinity import FirstEvent, SessionClaim, claim, session_header
 from fcemu.trigger.request import RequestHead
 
 NEW = "made-here"
@@ -42,8 +42,8 @@ def test_header_of_the_client_begins_or_continues_a_session() -> None:
 def test_request_without_the_header_is_given_an_id() -> None:
     """Without the header the gateway makes an id, which the answer tells by the lower-case header."""
     found = claim(by_header(), head(), NEW)
-    assert found == SessionClaim(NEW, begins=True, told=True)
-    assert told_by(by_header(), found) == (b"x-my-session", b"made-here")
+    assert found == SessionClaim(NEW, begins=True, is_new=True)
+    assert session_header(by_header(), found) == (b"x-my-session", b"made-here")
 
 
 @pytest.mark.parametrize("id", ["", "-a", "a b", "a" * 65, "ä", "a;b"])
@@ -55,21 +55,21 @@ def test_header_that_is_no_id_is_refused(id: str) -> None:
     assert claim(by_header(), head(x_my_session="a" * 64), NEW) is not None
 
 
-def test_cookie_is_made_by_the_gateway_and_told_once() -> None:
-    """The first answer sets the cookie with the session's life; a request that brings it is told nothing."""
+def test_cookie_is_chosen_by_the_gateway_and_sent_once() -> None:
+    """The first answer sets the cookie with the session's life; an answer to a request with the cookie does not."""
     function = affine("GENERATED_COOKIE", sessionTTLInSeconds=3600, sessionIdleTimeoutInSeconds=60)
     first = claim(function, head(), NEW)
-    assert first == SessionClaim(NEW, begins=True, told=True)
-    assert told_by(function, first) == (b"Set-Cookie", b"x-fc-cookie-session-id=made-here; Max-Age=3600")
+    assert first == SessionClaim(NEW, begins=True, is_new=True)
+    assert session_header(function, first) == (b"Set-Cookie", b"x-fc-cookie-session-id=made-here; Max-Age=3600")
     second = claim(function, head(cookie="a=b; x-fc-cookie-session-id=made-here; c=d"), "other")
     assert second == SessionClaim("made-here", begins=True)
-    assert told_by(function, second) is None
+    assert session_header(function, second) is None
 
 
 def test_cookie_that_cannot_be_ours_counts_as_none() -> None:
     """A cookie that is no session id is replaced by a new one."""
     found = claim(affine("GENERATED_COOKIE"), head(cookie="x-fc-cookie-session-id=a b"), NEW)
-    assert found == SessionClaim(NEW, begins=True, told=True)
+    assert found == SessionClaim(NEW, begins=True, is_new=True)
 
 
 def test_unknown_cookie_does_not_begin_a_session_where_ids_are_not_used_again() -> None:

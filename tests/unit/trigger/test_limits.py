@@ -18,15 +18,15 @@ def test_target_is_measured_in_bytes() -> None:
     """A target of raw UTF-8 is measured in the bytes that were sent."""
     head = RequestHead("GET", "/" + "ü" * 2048, ((b"Host", b"a"),))
     with pytest.raises(FCError, match="4097 bytes"):
-        limits.check_request(head)
+        limits.enforce_request(head)
 
 
 def test_http10_needs_no_host() -> None:
     """A client of HTTP/1.0 may leave the Host header out."""
-    limits.check_host(RequestHead("GET", "/", (), version=(1, 0)))
+    limits.enforce_host(RequestHead("GET", "/", (), version=(1, 0)))
 
 
 @pytest.mark.parametrize("host", [b"a", b"A-b_c.test:80", b"127.0.0.1:1", b"[::1]:80", b"a.test:", b" a "])
 def test_well_formed_host_is_accepted(host: bytes) -> None:
     """Names, addresses and ports are hosts."""
-    limits.check_host(RequestHead("GET", "/", ((b"Host", host),)))
+    limits.enforce_host(RequestHead("GET", "/", ((b"Host", host),)))

@@ -197,7 +197,7 @@ def test_no_host_or_path_breaks_the_router(host: str, target: str) -> None:
             router.route(request)
 
 
-def test_hosts_that_are_remembered_are_limited_and_do_not_change_the_way() -> None:
+def test_earlier_requests_do_not_change_the_route() -> None:
     """However many hosts clients name, and in whatever order paths come, a request goes where it would go alone."""
     router = Router(account("one", "two"))
     targets = {"/": "one", "/2016-08-15/proxy/s/two/x": "two"}
@@ -212,7 +212,7 @@ def test_hosts_that_are_remembered_are_limited_and_do_not_change_the_way() -> No
                     expected = name if host.endswith("aliyuncs.com") else "one"
                     assert router.route(head).function.functionName == expected
     for number in range(3000):
-        router.route(RequestHead("GET", "/", ((b"Host", b"one.localhost:%d" % number),)))
-    assert len(router._known) <= 1000
+        head = RequestHead("GET", "/", ((b"Host", b"one.localhost:%d" % number),))
+        assert router.route(head).function.functionName == "one"
     with pytest.raises(FCError):
         router.route(RequestHead("GET", "/", ((b"Host", b"one.localhost"), (b"Host", b"two.localhost"))))
