@@ -1,6 +1,8 @@
-"""What goes wrong on purpose: when, to whom, and how?
+"""What goes wrong on purpose?
 
-rules     which rules apply to a request or to a start
-pace      when a fault fires, and how slowly a direction passes
+actions   what a fault does: one file for each action
+rules     which rules happen to a request or to a start
+fuse      when a fault happens: after bytes or messages
+pace      when bytes go on that a fault slows down
 injected  the faults of one invocation
 """

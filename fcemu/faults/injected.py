@@ -1,12 +1,13 @@
-"""Which faults happen to one invocation?"""
+"""Which faults happen to one invocation, and when does each of them fire?"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 from fcemu.clock import Clock, Timer
-from fcemu.faults.pace import Direction, Fuse, Pace
+from fcemu.faults.fuse import Fuse, fired
+from fcemu.faults.pace import Direction
 from fcemu.faults.rules import Fault, Faults
 
 
@@ -14,13 +15,10 @@ class Injected:
     """The faults that happen to one invocation.
 
     Args:
-        fired: told each one that fires.
-        crash: ends the instance.
-
-    Attributes:
-        pace: how slowly an answer passes.
-        stalled: it does not pass any more.
-        fire: carries out one that happens to an answer.
+        faults: the rules of the run, which draw by chance.
+        happening: those that happen to this invocation.
+        record: called for each fault that fires.
+        crash: kills the instance; what it returns is done when the instance is dead.
     """
 
     def __init__(
@@ -28,57 +26,58 @@ class Injected:
         faults: Faults,
         happening: Sequence[Fault],
         clock: Clock,
-        fired: Callable[[Fault], None],
-        crash: Callable[[], None],
+        record: Callable[[Fault], None],
+        crash: Callable[[], Awaitable[object]],
     ) -> None:
-        self.faults = faults
-        self.happening = happening
         self.clock = clock
+        self.record = record
         self.crash = crash
-        self.fuses: list[tuple[Fuse, Fault]] = []
-        self.pace = Pace()
-        self.stalled = False
-        self.fire: Callable[[Fault], None]
-        self._fired = fired
+        self._faults = faults
+        self._happening = happening
+        self._fuses: list[tuple[Fuse, Fault]] = []
         self._timers: list[Timer] = []
         self._drawn = 0
+        self._last_traffic = 0.0
 
-    def burn(self, fire: Callable[[Fault], None], later: Callable[[Fault], bool] = lambda fault: False) -> None:
-        """Begin: what has no `after` fires, seconds and bytes are counted for the others.
+    def begin(self, fire: Callable[[Fault], None]) -> None:
+        """Fire the faults without `after` at once, and the others when their time comes; see also `passed`.
 
         Args:
             fire: carries a fault out.
-            later: those that are none of this.
         """
-        for fault in self.happening:
-            after = fault.rule.after
-            if later(fault):
-                continue
-            if after is None:
+        self.traffic()
+        for fault in self._happening:
+            rule = fault.rule
+            if rule.action.idle_for is not None:
+                self._watch(fault, rule.action.idle_for, fire)
+            elif rule.after is None:
                 fire(fault)
-                continue
-            fuse = Fuse(after, fault.rule.direction)
-            self.fuses.append((fuse, fault))
-            if after.seconds is not None:
-                self.at(self.clock.now() + after.seconds, partial(_time_up, fuse, fault, fire))
+            else:
+                fuse = Fuse(rule.after, rule.direction)
+                self._fuses.append((fuse, fault))
+                if rule.after.seconds is not None:
+                    self.at(self.clock.now() + rule.after.seconds, partial(_time_is_up, fuse, fault, fire))
+
+    def traffic(self) -> None:
+        """Bytes have arrived from either side."""
+        self._last_traffic = self.clock.now()
 
     def passed(self, direction: Direction, size: int, ends: Sequence[int]) -> list[tuple[int, Fault]]:
-        """What fires while bytes pass, and behind how many of them."""
-        found = [(fuse.passed(direction, size, ends), fault) for fuse, fault in self.fuses]
-        return sorted(((at, fault) for at, fault in found if at is not None), key=lambda pair: pair[0])
+        """The faults that fire while bytes pass, each with how many of the bytes pass before it.
 
-    def record(self, fault: Fault) -> None:
-        """A fault fires."""
-        fault.fired += 1
-        self._fired(fault)
+        Args:
+            size: the number of bytes.
+            ends: where messages end among them.
+        """
+        return fired(self._fuses, direction, size, ends)
 
-    def chance(self, fault: Fault | None) -> float:
-        """The next number that is drawn for a fault."""
+    def draw(self, fault: Fault) -> float:
+        """The next number that is drawn for a fault, 0 to 1."""
         self._drawn += 1
-        return self.faults.chance(fault, -self._drawn) if fault is not None else 0.5
+        return self._faults.chance(fault, -self._drawn)
 
     def at(self, when: float, callback: Callable[[], None]) -> None:
-        """Call back then, unless it is over."""
+        """Call back at a time of the clock, unless the invocation is over by then."""
         self._timers.append(self.clock.call_at(when, callback))
 
     def close(self) -> None:
@@ -86,8 +85,18 @@ class Injected:
         for timer in self._timers:
             timer.cancel()
 
+    def _watch(self, fault: Fault, idle_for: float, fire: Callable[[Fault], None]) -> None:
+        """Fire when there has been no traffic for long enough."""
 
-def _time_up(fuse: Fuse, fault: Fault, fire: Callable[[Fault], None]) -> None:
-    if not fuse.burnt:
-        fuse.burnt = True
+        def look() -> None:
+            if self._last_traffic + idle_for > self.clock.now():
+                self._watch(fault, idle_for, fire)
+            else:
+                fire(fault)
+
+        self.at(self._last_traffic + idle_for, look)
+
+
+def _time_is_up(fuse: Fuse, fault: Fault, fire: Callable[[Fault], None]) -> None:
+    if fuse.burn():
         fire(fault)

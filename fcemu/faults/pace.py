@@ -1,49 +1,16 @@
-"""When does a fault fire, and how slowly does a direction pass?"""
+"""When do bytes go on that a fault slows down?"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
-
-from fcemu.model import FaultAfter
 
 Direction = Literal["toClient", "toFunction"]
 
 
 @dataclass
-class Fuse:
-    """Counts until a fault's `after` is reached: bytes and messages here, seconds by the caller's clock."""
-
-    after: FaultAfter
-    direction: Literal["both", "toClient", "toFunction"]
-    bytes: int = 0
-    messages: int = 0
-    burnt: bool = False
-
-    def passed(self, direction: Direction, size: int, ends: Sequence[int]) -> int | None:
-        """Bytes pass; returns how many of them still do before it happens, or None if it does not yet.
-
-        Args:
-            size: how many bytes.
-            ends: where messages end among them.
-        """
-        if self.burnt or self.direction not in ("both", direction):
-            return None
-        found: list[int] = []
-        if self.after.bytes is not None and self.bytes + size >= self.after.bytes:
-            found.append(self.after.bytes - self.bytes)
-        if self.after.messages is not None and self.messages + len(ends) >= self.after.messages:
-            found.append(ends[self.after.messages - self.messages - 1])
-        self.bytes += size
-        self.messages += len(ends)
-        self.burnt = bool(found)
-        return min(found) if found else None
-
-
-@dataclass
 class Pace:
-    """When bytes may go on, one direction of one connection: later, and only so fast.
+    """The delay and the bandwidth of one direction of one connection.
 
     Attributes:
         delay, jitter: seconds; the delay varies by the jitter both ways.
@@ -57,14 +24,14 @@ class Pace:
 
     @property
     def idle(self) -> bool:
-        """It holds nothing back."""
+        """It slows nothing down."""
         return not (self.delay or self.bandwidth)
 
     def due(self, size: int, now: float, chance: float) -> float:
-        """When bytes that came now go on; never before those that came earlier.
+        """When bytes that arrived now go on; never before those that arrived earlier.
 
         Args:
-            chance: 0 to 1; says how much of the jitter.
+            chance: 0 to 1: from the shortest delay to the longest.
         """
         at = max(now + max(0.0, self.delay + self.jitter * (2 * chance - 1)), self._free_at)
         self._free_at = at + (size / self.bandwidth if self.bandwidth else 0.0)

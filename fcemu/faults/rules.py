@@ -1,9 +1,7 @@
-"""What goes wrong on purpose: when, to whom, and how? (`fcemu.faults`)
+"""Which rules of `fcemu.faults` happen to a request, or to the start of an instance?
 
-A rule is asked once for each request, or for each start of an instance, whether it happens to it; chance is drawn from
-the seed, so that a run can be repeated. When it happens in the course of a socket or an answer is counted by a `Fuse`.
-What it does is carried out where the bytes are: `gateway/faulty_tunnel.py`, `gateway/faulty_answer.py`, the gateway
-and the launcher.
+That is decided once, when the request arrives or the instance is started. Chance is drawn from the seed, so that a run
+can be repeated.
 """
 
 from __future__ import annotations
@@ -13,25 +11,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from fcemu.errors import FCError, Refusal
+from fcemu.faults.actions.action import ConnectionAction, RequestAction, SocketAction, StartAction
 from fcemu.model import FaultMatch, FaultRule
 
-_REFUSALS: dict[int, tuple[Refusal, dict[str, object]]] = {
-    400: (Refusal.BAD_REQUEST, {"detail": "the request is refused by a fault rule"}),
-    403: (Refusal.AUTHENTICATION_UNAVAILABLE, {}),
-    404: (Refusal.TRIGGER_NOT_FOUND, {}),
-    429: (Refusal.RESOURCE_EXHAUSTED, {"detail": "the concurrency limit is exceeded"}),
-    500: (Refusal.INTERNAL_SERVER_ERROR, {}),
-    503: (Refusal.SYSTEM_THROTTLED, {}),
-}
+_OF_HTTP = (RequestAction, ConnectionAction)
+_OF_WEBSOCKETS = (RequestAction, ConnectionAction, SocketAction)
 
 
 @dataclass
 class Fault:
-    """A rule, and what has become of it.
+    """A rule of this run.
 
     Attributes:
-        matched: how many requests, or starts, fitted all but `nth` and `probability`.
+        matched: how many requests, or starts, matched everything but `nth` and `probability`.
         fired: how many times it happened.
     """
 
@@ -41,15 +33,15 @@ class Fault:
 
     @property
     def name(self) -> str:
-        """Its name; without one, what it does."""
-        return self.rule.name or self.rule.action
+        """Its name; by default its action's key."""
+        return self.rule.name or self.rule.action.key
 
 
 class Faults:
     """The rules of a run.
 
     Args:
-        rules: in this order; of several that would refuse, the first does.
+        rules: if several refuse a request, the first one does.
         seed: decides what is drawn by chance.
     """
 
@@ -57,17 +49,17 @@ class Faults:
         self.replace(rules, seed)
 
     def replace(self, rules: Iterable[FaultRule], seed: int) -> None:
-        """Other rules, as if they were the first."""
+        """Use other rules, and forget what the former ones counted."""
         self.seed = seed
         self.faults = [Fault(rule) for rule in rules]
 
     def add(self, rule: FaultRule) -> Fault:
-        """One more rule."""
+        """Add a rule."""
         self.faults.append(fault := Fault(rule))
         return fault
 
     def remove(self, fault: Fault) -> None:
-        """A rule less, if it is still there; what it happens to already goes on."""
+        """Remove a rule, if it is still there; what it has begun goes on."""
         self.faults = [other for other in self.faults if other is not fault]
 
     def never_fired(self) -> list[str]:
@@ -80,22 +72,21 @@ class Faults:
         Args:
             headers: names in lower case.
         """
-        kind = "websocket" if websocket else "http"
+        kind, actions = ("websocket", _OF_WEBSOCKETS) if websocket else ("http", _OF_HTTP)
         return [
             fault
             for fault in self.faults
-            if fault.rule.action not in ("coldStartDelay", "refuseToStart")
-            and (websocket or fault.rule.action not in ("close", "idle"))
+            if isinstance(fault.rule.action, actions)
             and _fits(fault.rule.match, function, path, headers, kind)
             and self._happens(fault)
         ]
 
     def of_start(self, function: str) -> list[Fault]:
-        """The faults that happen to an instance that is started."""
+        """The faults that happen to the start of an instance."""
         return [
             fault
             for fault in self.faults
-            if fault.rule.action in ("coldStartDelay", "refuseToStart")
+            if isinstance(fault.rule.action, StartAction)
             and fault.rule.match.function in (None, function)
             and self._happens(fault)
         ]
@@ -124,11 +115,3 @@ def _fits(match: FaultMatch, function: str, path: str, headers: Mapping[str, str
             for name, value in match.header.items()
         )
     )
-
-
-def refusal(fault: Fault, function: str) -> FCError:
-    """The documented answer that a fault gives."""
-    assert fault.rule.refuse is not None
-    row, values = _REFUSALS[fault.rule.refuse]
-    reason = f"fault {fault.name}: refused on purpose"
-    return FCError(row, reason=reason, remedy="remove the rule from fcemu.faults", **{"function": function, **values})

@@ -15,6 +15,7 @@ upstream       one connection to an instance
 forward        one HTTP exchange, streamed both ways
 tunnel         one WebSocket: handshake, byte splice, deadline
 frames         the Close frame at the end of a stream
+faulty_request faults of a request
 faulty_answer  faults of an answer
 faulty_tunnel  faults of a socket
 """

@@ -1,7 +1,7 @@
-"""Where do faults act on the bytes? On a socket and on an answer that a rule happens to; on no other.
+"""What do faults do to a WebSocket?
 
-A socket with faults gets pipes of another kind, so that nothing is in the way of one without. They look at frames where
-a rule counts messages or wants a Close frame between two of them.
+A socket with faults has pipes of its own kind, so faults cost nothing on the others. These pipes look at the frames: a
+rule can count messages, or send a Close frame between two frames.
 """
 
 from __future__ import annotations
@@ -12,113 +12,123 @@ import socket
 import struct
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
+from fcemu.clock import Clock
+from fcemu.faults.actions.action import ConnectionAction, SocketAction
 from fcemu.faults.injected import Injected
 from fcemu.faults.pace import Direction, Pace
 from fcemu.faults.rules import Fault
 from fcemu.gateway.frames import Boundaries, close_frame
 from fcemu.gateway.tunnel import Pipe, Tunnel
+from fcemu.journal import ClosedBy
 
 _HELD_AT_MOST = 64 * 1024
-"""Bytes that a slowed direction holds before its source is no longer read."""
+"""Bytes that a slowed direction holds; with more its source is not read."""
 
 _CLOSING_TAKES = 2.0
 """Seconds that a client has to answer a Close frame."""
 
 _RESET = struct.pack("ii", 1, 0)
-"""SO_LINGER that ends a connection with RST."""
-
-
-# ---- sockets
+"""SO_LINGER that resets a connection (RST)."""
 
 
 class FaultyTunnel(Tunnel):
-    """An established WebSocket that something happens to."""
+    """An established WebSocket that faults happen to."""
 
-    __slots__ = ("_idle", "_last", "injected", "lines")
+    __slots__ = ("injected", "lines")
+    client: FaultyPipe
+    function: FaultyPipe
 
-    def begin(self, injected: Injected) -> None:
-        """Both sides are joined: what has no `after` happens now."""
+    def __init__(
+        self,
+        client: asyncio.Transport,
+        function: asyncio.Transport,
+        clock: Clock,
+        on_end: Callable[[int, ClosedBy], None],
+        injected: Injected,
+    ) -> None:
+        super().__init__(client, function, clock, on_end)
         self.injected = injected
-        assert isinstance(self.client, FaultyPipe)
-        assert isinstance(self.function, FaultyPipe)
         self.lines: dict[Direction, Line] = {
             "toClient": Line(self, self.function, "toClient"),
             "toFunction": Line(self, self.client, "toFunction"),
         }
-        self._last = injected.clock.now()
-        self._idle = [fault for fault in injected.happening if fault.rule.idle is not None]
-        for fault in self._idle:
-            self._watch(fault)
-        injected.burn(self.fire, later=lambda fault: fault.rule.idle is not None)
 
-    def pipe_received(self, pipe: Pipe, data: bytes) -> None:
-        """Bytes came from one side."""
-        self._last = self.injected.clock.now()
-        self.lines["toClient" if pipe is self.function else "toFunction"].take(data)
-
-    def held(self, pipe: Pipe) -> bool:
-        """Whether bytes of a side are still on their way."""
-        return bool(self.lines["toClient" if pipe is self.function else "toFunction"].queue)
-
-    def when_drained(self, pipe: Pipe, callback: Callable[[], None]) -> None:
-        """Call back when they have all gone on."""
-        self.lines["toClient" if pipe is self.function else "toFunction"].at_end = callback
+    def begin(self) -> None:
+        """Let the faults without `after` happen."""
+        self.injected.begin(self.fire)
 
     def fire(self, fault: Fault) -> None:
-        """Carry a fault out."""
+        """Let a fault happen."""
         self.injected.record(fault)
-        rule = fault.rule
-        lines = [line for direction, line in self.lines.items() if rule.direction in ("both", direction)]
-        match rule.action:
-            case "cut":
-                self.abort("fault")
-            case "crash":
-                self.injected.crash()
-            case "stall":
-                for line in lines:
-                    line.swallows = True
-            case "delay":
-                for line in lines:
-                    line.fault, line.pace.delay, line.pace.jitter = fault, rule.delay or 0.0, rule.jitter or 0.0
-            case "bandwidth":
-                for line in lines:
-                    line.pace.bandwidth = rule.bandwidth or 0.0
-            case "close":
-                assert rule.close is not None
-                self.stopped_by = "fault"
-                self.lines["toClient"].close(close_frame(rule.close, fault.name), rule.close)
+        action = fault.rule.action
+        assert isinstance(action, (ConnectionAction, SocketAction))
+        action.apply(SocketFault(self, fault))
 
-    def _watch(self, fault: Fault) -> None:
-        """Look again when the connection would have been idle for long enough."""
-        idle = fault.rule.idle
-        assert idle is not None
-        self.injected.at(self._last + idle.after, lambda: self._look(fault))
+    def line(self, pipe: Pipe) -> Line:
+        """What comes from a side."""
+        return self.lines["toClient" if pipe is self.function else "toFunction"]
 
-    def _look(self, fault: Fault) -> None:
-        idle = fault.rule.idle
-        assert idle is not None
-        if self._last + idle.after > self.injected.clock.now():
-            self._watch(fault)
-            return
-        self.injected.record(fault)
-        match idle.mode:
-            case "blackhole":
-                for line in self.lines.values():
-                    line.swallows = True
-            case "fin":
-                self.stopped_by = "fault"
-                for pipe in (self.client, self.function):
-                    pipe.transport.close()
-            case "rst":
-                for pipe in (self.client, self.function):
-                    with contextlib.suppress(OSError):
-                        pipe.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-                self.abort("fault")
+    def _pipe(self, transport: asyncio.Transport, write: Callable[[bytes], None]) -> Pipe:
+        return FaultyPipe(self, transport, write)
+
+
+class SocketFault:
+    """What one fault can do to a socket (`Socket` of faults/actions/action.py)."""
+
+    def __init__(self, tunnel: FaultyTunnel, fault: Fault) -> None:
+        self._tunnel = tunnel
+        self._fault = fault
+
+    def cut(self) -> None:
+        self._tunnel.abort("fault")
+
+    def crash(self) -> None:
+        self._tunnel.injected.crash()
+
+    def stall(self) -> None:
+        for line in self._lines():
+            line.swallow()
+
+    def delay(self, seconds: float, jitter: float) -> None:
+        for line in self._lines():
+            line.delay(seconds, jitter, partial(self._tunnel.injected.draw, self._fault))
+
+    def limit(self, bandwidth: float) -> None:
+        for line in self._lines():
+            line.pace.bandwidth = bandwidth
+
+    def close(self, code: int) -> None:
+        """Send the client a Close frame with the rule's name as its reason."""
+        self._tunnel.stopped_by = "fault"
+        self._tunnel.lines["toClient"].close(close_frame(code, self._fault.name), code)
+
+    def finish(self) -> None:
+        """Close both connections (FIN)."""
+        self._tunnel.stopped_by = "fault"
+        for pipe in (self._tunnel.client, self._tunnel.function):
+            pipe.transport.close()
+
+    def reset(self) -> None:
+        """Reset both connections (RST)."""
+        for pipe in (self._tunnel.client, self._tunnel.function):
+            with contextlib.suppress(OSError):
+                pipe.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self._tunnel.abort("fault")
+
+    def forget(self) -> None:
+        for line in self._tunnel.lines.values():
+            line.swallow()
+
+    def _lines(self) -> list[Line]:
+        """The directions that the rule names."""
+        named = self._fault.rule.direction
+        return [line for direction, line in self._tunnel.lines.items() if named in ("both", direction)]
 
 
 class FaultyPipe(Pipe):
-    """One side of a tunnel that something happens to."""
+    """One side of a tunnel that faults happen to."""
 
     __slots__ = ("pass_on",)
     tunnel: FaultyTunnel
@@ -128,14 +138,16 @@ class FaultyPipe(Pipe):
         self.pass_on = write
 
     def _held_up(self, data: bytes) -> None:
-        self.tunnel.pipe_received(self, data)
+        self.tunnel.injected.traffic()
+        self.tunnel.line(self).take(data)
 
     def eof_received(self) -> bool:
-        if not self.tunnel.held(self):
+        line = self.tunnel.line(self)
+        if not line.queue:
             return super().eof_received()
         self.ended = True
         self.tunnel.side_gone(self)
-        self.tunnel.when_drained(self, lambda: None if self.lost else self._pass_end())
+        line.at_end = lambda: None if self.lost else self._pass_end()
         return True
 
     def _pass_end(self) -> None:
@@ -143,30 +155,31 @@ class FaultyPipe(Pipe):
             self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if exc is None and not self.peer.lost and self.tunnel.held(self):
+        line = self.tunnel.line(self)
+        if exc is None and not self.peer.lost and line.queue:
             self.lost = True
             self.tunnel.side_gone(self)
-            self.tunnel.when_drained(self, self.peer.transport.close)
+            line.at_end = self.peer.transport.close
             self.tunnel.side_lost(self)
         else:
             super().connection_lost(exc)
 
 
 class Line:
-    """What goes one way through a tunnel: later, slower, or not at all.
+    """One direction of a tunnel: bytes go on later, slower, or not at all.
 
     Attributes:
-        swallows: nothing goes on any more, and nobody is told.
-        queue: what is on its way: when it is due, and the bytes.
+        swallows: nothing goes on any more, and neither side is notified.
+        queue: the bytes on their way, each piece with when it is due.
         at_end: called once when the queue is empty.
     """
 
     def __init__(self, tunnel: FaultyTunnel, source: FaultyPipe, direction: Direction) -> None:
         self.pace = Pace()
-        self.fault: Fault | None = None
         self.swallows = False
         self.queue: deque[tuple[float, bytes]] = deque()
         self.at_end: Callable[[], None] | None = None
+        self._draw: Callable[[], float] = lambda: 0.5
         self._tunnel = tunnel
         self._source = source
         self._direction = direction
@@ -174,6 +187,18 @@ class Line:
         self._closing: bytes | None = None
         self._held = 0
         self._paused = False
+
+    def swallow(self) -> None:
+        """Pass nothing on any more."""
+        self.swallows = True
+
+    def delay(self, seconds: float, jitter: float, draw: Callable[[], float]) -> None:
+        """Pass everything on later.
+
+        Args:
+            draw: draws a number for each piece, 0 to 1.
+        """
+        self.pace.delay, self.pace.jitter, self._draw = seconds, jitter, draw
 
     def take(self, data: bytes) -> None:
         """Bytes came from the source."""
@@ -184,14 +209,14 @@ class Line:
             return
         at = 0
         messages = [end for end, ends_message in ends if ends_message]
-        for behind, fault in self._tunnel.injected.passed(self._direction, len(data), messages):
-            self._push(data[at:behind])
-            at = max(at, behind)
+        for before, fault in self._tunnel.injected.passed(self._direction, len(data), messages):
+            self._push(data[at:before])
+            at = max(at, before)
             self._tunnel.fire(fault)
         self._push(data[at:])
 
     def close(self, frame: bytes, code: int) -> None:
-        """Send a Close frame as soon as no other frame is under way; nothing goes on behind it."""
+        """Send a Close frame as soon as no other frame is under way; nothing goes on after it."""
         self._closing = frame
         self._tunnel.close_code = code
         if self._boundaries.between_frames:
@@ -202,7 +227,7 @@ class Line:
         self._push(self._closing)
         client = self._source.peer.transport
         for line in self._tunnel.lines.values():
-            line.swallows = True
+            line.swallow()
         if client.can_write_eof():
             self.at_end = client.write_eof
             if not self.queue:
@@ -220,7 +245,7 @@ class Line:
             return
         injected = self._tunnel.injected
         now = injected.clock.now()
-        self.queue.append((self.pace.due(len(data), now, injected.chance(self.fault)), data))
+        self.queue.append((self.pace.due(len(data), now, self._draw()), data))
         self._held += len(data)
         if self._held > _HELD_AT_MOST and not self._paused and not self._source.lost:
             self._paused = True

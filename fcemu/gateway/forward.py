@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from fcemu.errors import FCError
 from fcemu.gateway import failures, headers
 from fcemu.gateway.exchange import Exchange
-from fcemu.gateway.faulty_answer import pass_answer
+from fcemu.gateway.faulty_answer import FaultyAnswer
 from fcemu.gateway.memory import Memory
 from fcemu.gateway.request_body import BodyBroken, RequestBody
 from fcemu.gateway.response import Body, ResponseHead
@@ -73,11 +73,15 @@ async def relay(
     upstream: Upstream,
     head: ResponseHead,
     sender: asyncio.Task[None] | None,
+    faulty: FaultyAnswer | None,
     *,
     redirects: str,
     date: str,
 ) -> bool:
     """Forward an instance's response; returns whether the client's connection can be used again.
+
+    Args:
+        faulty: lets faults happen to the answer as it passes.
 
     Raises:
         UpstreamLost: the instance closed the connection; if `exchange.begun`, the answer is cut short.
@@ -105,7 +109,7 @@ async def relay(
             close=close,
             session_header=exchange.session_header,
         )
-        if exchange.injected is None and not body.done and (arrived := upstream.read_now()):
+        if faulty is None and not body.done and (arrived := upstream.read_now()):
             # The part of the body that arrived with the head is sent with it: a small answer is a single write.
             try:
                 answer += body.feed(arrived)
@@ -116,8 +120,8 @@ async def relay(
         while not body.done:
             data = await upstream.read()
             if data:
-                if exchange.injected is not None:
-                    await pass_answer(exchange, len(data))
+                if faulty is not None:
+                    await faulty.passes(len(data))
                 await exchange.send(body.feed(data))
                 continue
             if (refused := _refusal_of_body(sender)) is not None:

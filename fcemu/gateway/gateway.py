@@ -5,29 +5,27 @@ from __future__ import annotations
 import asyncio
 import random
 import uuid
-from collections.abc import Sequence
-from functools import partial
 
 from fcemu.clock import Clock
 from fcemu.errors import FCError, Refusal
-from fcemu.faults.injected import Injected
-from fcemu.faults.rules import Fault, Faults, refusal
+from fcemu.faults.rules import Faults
 from fcemu.gateway import failures, forward, headers
 from fcemu.gateway.connection import Connection, Request
 from fcemu.gateway.deadlines import Deadlines
 from fcemu.gateway.exchange import Exchange
-from fcemu.gateway.faulty_answer import begin_answer
-from fcemu.gateway.faulty_tunnel import FaultyPipe, FaultyTunnel
+from fcemu.gateway.faulty_answer import FaultyAnswer
+from fcemu.gateway.faulty_request import inject
+from fcemu.gateway.faulty_tunnel import FaultyTunnel
 from fcemu.gateway.flow import Outbox
 from fcemu.gateway.frames import ABNORMAL
 from fcemu.gateway.memory import Admitted, Memory
 from fcemu.gateway.ongoing import Ongoing
 from fcemu.gateway.response import ResponseHead, bad_response
-from fcemu.gateway.tunnel import Pipe, Tunnel, splice
+from fcemu.gateway.tunnel import Tunnel, splice
 from fcemu.gateway.upstream import Upstream, UpstreamLost
 from fcemu.identifiers import request_id
 from fcemu.instances.pool import InstancePool, Lease
-from fcemu.journal import ClosedBy, FaultFired, InvocationEnded, Journal
+from fcemu.journal import ClosedBy, InvocationEnded, Journal
 from fcemu.model import Account, Function
 from fcemu.trigger import affinity, limits
 from fcemu.trigger.admission import admit
@@ -177,9 +175,8 @@ class Gateway:
         route = admitted.route
         if self._closing:
             raise FCError(Refusal.SHUTTING_DOWN)
-        happening: Sequence[Fault] = ()
         if self._faults.faults:
-            happening = self._happening(exchange, route)
+            exchange.injected = inject(self._faults, exchange, self._journal, self._clock)
         session = None
         if route.function.sessionAffinity != "NONE":
             session = affinity.claim(route.function, exchange.head, str(uuid.uuid4()))
@@ -191,10 +188,10 @@ class Gateway:
         request = headers.request_bytes(
             admitted.start or _request_start(exchange.head, route, admitted.common), exchange.request_id
         )
-        if happening:
-            exchange.injected = self._inject(exchange, lease, happening)
-            if not websocket:
-                await begin_answer(exchange, exchange.injected)
+        faulty = None
+        if exchange.injected is not None and not websocket:
+            faulty = FaultyAnswer(exchange, exchange.injected)
+            await faulty.begin()
         upstream, head, sender = await forward.open_exchange(exchange, lease.instance, request, self.memory)
         if head.status == 101:
             if not websocket:
@@ -207,37 +204,7 @@ class Gateway:
         # A function that refuses an upgrade sends an ordinary answer (semantics 8).
         redirects = self._account.fcemu.redirects
         return await forward.relay(
-            exchange, lease.instance, upstream, head, sender, redirects=redirects, date=self._now_date()
-        )
-
-    def _happening(self, exchange: Exchange, route: Route) -> list[Fault]:
-        """The faults that happen to a request from here on.
-
-        Raises:
-            FCError: one refuses it.
-        """
-        head, name = exchange.head, route.function.functionName
-        headers = {key.decode("latin-1").lower(): value.decode("latin-1") for key, value in head.headers}
-        happening = self._faults.of_request(name, head.path, headers, head.is_websocket)
-        for fault in happening:
-            if fault.rule.action == "refuse":
-                self._record_fault(exchange, fault, name, None)
-                raise refusal(fault, name)
-        return happening
-
-    def _inject(self, exchange: Exchange, lease: Lease, happening: Sequence[Fault]) -> Injected:
-        instance = lease.instance
-
-        def fired(fault: Fault) -> None:
-            self._record_fault(exchange, fault, instance.function.functionName, instance.id)
-
-        return Injected(self._faults, happening, self._clock, fired, instance.process.kill)
-
-    def _record_fault(self, exchange: Exchange, fault: Fault, function: str, instance: str | None) -> None:
-        if fault.rule.action == "refuse":
-            fault.fired += 1
-        self._journal.write(
-            FaultFired(self._clock.wall_now(), fault.name, fault.rule.action, function, exchange.request_id, instance)
+            exchange, lease.instance, upstream, head, sender, faulty, redirects=redirects, date=self._now_date()
         )
 
     @staticmethod
@@ -261,8 +228,6 @@ class Gateway:
         """Open a socket that outlives the handler. When it ends, the invocation ends."""
 
         def ended(close_code: int, closed_by: ClosedBy) -> None:
-            if injected is not None:
-                injected.close()
             self._tunnels.discard(tunnel)
             if self._closing and closed_by == "function" and close_code == ABNORMAL:
                 closed_by = "shutdown"  # the instance was stopped
@@ -273,13 +238,13 @@ class Gateway:
                 ending.error = ending.refused.message
             self._finish(exchange)
 
+        def join(client: asyncio.Transport, function: asyncio.Transport) -> Tunnel:
+            if exchange.injected is None:
+                return Tunnel(client, function, self._clock, ended)
+            return FaultyTunnel(client, function, self._clock, ended, exchange.injected)
+
         exchange.request.connection.on_lost = None
-        injected = exchange.injected
-        if injected is None:
-            tunnel = splice(exchange, upstream, head, self._clock, ended, Tunnel, Pipe)
-        else:
-            begin = partial(FaultyTunnel.begin, injected=injected)
-            tunnel = splice(exchange, upstream, head, self._clock, ended, FaultyTunnel, FaultyPipe, begin)
+        tunnel = splice(exchange, upstream, head, join)
         exchange.detach()
         if exchange.deadline is not None:
             exchange.deadline.on_reached = lambda: tunnel.abort("timeout")

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TypeVar
 
 from fcemu.clock import Clock, Timer
 from fcemu.gateway import frames, headers
@@ -30,8 +29,6 @@ _LINGER = 10.0
 _LONGEST = frames.LONGEST_CLOSE
 _SMALL = _LONGEST // 2 + 1
 """Bytes. Two pieces that are no smaller hold any Close frame."""
-
-_T = TypeVar("_T", bound="Tunnel")
 
 
 class Pipe(asyncio.Protocol):
@@ -101,8 +98,8 @@ class Tunnel:
         on_end: called once, when both connections are gone.
 
     Attributes:
-        stopped_by: who ended it from outside, if somebody did.
-        close_code: what the client then was told.
+        stopped_by: what cut or closed it from outside, if anything did.
+        close_code: the code that the client then got.
     """
 
     __slots__ = (
@@ -115,18 +112,20 @@ class Tunnel:
         function: asyncio.Transport,
         clock: Clock,
         on_end: Callable[[int, ClosedBy], None],
-        pipe: type[Pipe] = Pipe,
     ) -> None:
         self._clock = clock
         self._on_end = on_end
         self._linger: Timer | None = None
-        self.client = pipe(self, client, function.write)
-        self.function = pipe(self, function, client.write)
+        self.client = self._pipe(client, function.write)
+        self.function = self._pipe(function, client.write)
         self.client.peer, self.function.peer = self.function, self.client
         self.latest: Pipe | None = None
         self.first_gone: Pipe | None = None
         self.stopped_by: ClosedBy | None = None
         self.close_code = frames.ABNORMAL
+
+    def begin(self) -> None:
+        """The client has its 101; nothing else has passed yet."""
 
     def abort(self, by: ClosedBy) -> None:
         """Cut both connections without a Close frame: the client's library reports 1006."""
@@ -155,6 +154,9 @@ class Tunnel:
         for pipe in (self.client, self.function):
             del pipe.peer, pipe.tunnel, pipe.write
 
+    def _pipe(self, transport: asyncio.Transport, write: Callable[[bytes], None]) -> Pipe:
+        return Pipe(self, transport, write)
+
     def _ending(self) -> tuple[int, ClosedBy]:
         """Close code and who closed. The side that sent Close first is the one that did not speak last."""
         if self.stopped_by is not None:
@@ -172,18 +174,12 @@ def splice(
     exchange: Exchange,
     upstream: Upstream,
     head: ResponseHead,
-    clock: Clock,
-    on_end: Callable[[int, ClosedBy], None],
-    kind: type[_T],
-    pipe: type[Pipe],
-    joined: Callable[[_T], None] | None = None,
-) -> _T:
+    join: Callable[[asyncio.Transport, asyncio.Transport], Tunnel],
+) -> Tunnel:
     """Join the client's connection with the instance's; from here on bytes pass.
 
     Args:
-        on_end: called once, when both connections are gone.
-        kind, pipe: of the tunnel and its sides.
-        joined: called when the client has its 101, before anything else passes.
+        join: makes the tunnel between the client's transport and the instance's.
 
     Raises:
         ConnectionError: the client is gone.
@@ -195,13 +191,12 @@ def splice(
         raise ConnectionResetError("the client left during the handshake")
     behind_head = upstream.take()
     function = upstream.transport
-    tunnel = kind(client, function, clock, on_end, pipe)
+    tunnel = join(client, function)
     client_is_full = connection.writing_paused
     behind_handshake = connection.detach()
     client.set_protocol(tunnel.client)
     client.write(headers.switching_bytes(head, request_id=exchange.request_id))
-    if joined is not None:
-        joined(tunnel)
+    tunnel.begin()
     if function.is_closing():
         # It ended right behind its 101; its transport may have told so already, to nobody.
         if behind_head:

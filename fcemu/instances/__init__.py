@@ -7,6 +7,7 @@ debugger     the debugger and the port that this machine offers
 readiness    is the function's server up, and where does it listen?
 hooks        calls to initializer and pre-stop
 health       health checks of an instance
+faulty_start what faults do to a start
 launcher     starts and stops one instance
 running      an instance that accepts requests
 pool         carries out the scheduler's actions; leases slots

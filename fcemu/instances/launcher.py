@@ -14,14 +14,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from fcemu.clock import Clock, SystemClock, until
+from fcemu.clock import Clock, SystemClock
 from fcemu.errors import FCError, Refusal
 from fcemu.faults.rules import Faults
 from fcemu.instances import environment, health, hooks, readiness
 from fcemu.instances.debugger import under_debugger
+from fcemu.instances.faulty_start import begin_start
 from fcemu.instances.machine import Machine, try_out
 from fcemu.instances.running import RunningInstance
-from fcemu.journal import FaultFired, HookCalled, Journal, LogLine, Notice, NoticeKind
+from fcemu.journal import HookCalled, Journal, LogLine, Notice, NoticeKind
 from fcemu.model import Account, Function
 from fcemu.processes.identity import identity
 from fcemu.processes.keeper_client import KeeperClient
@@ -115,7 +116,7 @@ class Launcher:
     async def _launch(self, function: Function, id: str) -> RunningInstance:
         name, code = function.functionName, Path(function.code)
         if self._faults.faults:
-            await self._go_wrong(function, id)
+            await begin_start(self._faults, function, id, self._journal, self._clock)
         configured = function.customRuntimeConfig.port
         machine = await self._on_this_machine()
         replace = machine.replace
@@ -187,28 +188,6 @@ class Launcher:
         if debugged is not None:
             self._notice("info", f"{name} {id}: {debugged[0].attach}", "debugger", name)
         return instance
-
-    async def _go_wrong(self, function: Function, id: str) -> None:
-        """What a fault does to a start.
-
-        Raises:
-            FCError: it refuses to start.
-        """
-        for fault in self._faults.of_start(function.functionName):
-            fault.fired += 1
-            rule, now = fault.rule, self._clock.wall_now()
-            self._journal.write(FaultFired(now, fault.name, rule.action, function.functionName, None, id))
-            if rule.coldStartDelay is not None:
-                await until(self._clock, self._clock.now() + rule.coldStartDelay)
-            else:
-                raise FCError(
-                    Refusal.CA_EXITED,
-                    cause=readiness.cause(1),
-                    command=" ".join(function.start_command),
-                    logs="",
-                    reason=f"fault {fault.name}: it does not start on purpose",
-                    remedy="remove the rule from fcemu.faults",
-                )
 
     async def _hook(self, instance: RunningInstance, hook: hooks.Hook, timeout: float) -> None:
         """Call a hook. Its time is billed, but it does not count as an invocation.

@@ -1,15 +1,17 @@
 """What can the cloud do to a client, and did the client survive it? The chaos matrix of `fcemu matrix`, as values.
 
-A scenario is one documented failure, made by fault rules (`fcemu.faults`) or by settings. `trials.py` runs the author's
-command through each.
+A scenario is one documented failure. The files of the fault actions say which failures they make; settings make the
+others. `trials.py` runs the author's command through each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from fcemu.faults.actions.action import Action, RequestAction, StartAction
+from fcemu.faults.actions.registry import ACTIONS
 from fcemu.model import Account, FaultRule
 from fcemu.report import table
 
@@ -58,6 +60,9 @@ def scenarios(account: Account, after: float = 1.0) -> list[Scenario]:
     Args:
         after: seconds that a connection lasts, or is without traffic, until what is a matter of time happens to it.
     """
+    actions = ACTIONS.values()
+    before_a_connection = [each for each in actions if issubclass(each, (RequestAction, StartAction))]
+    on_a_connection = [each for each in actions if each not in before_a_connection]
     return [
         Scenario(
             BASELINE,
@@ -66,33 +71,30 @@ def scenarios(account: Account, after: float = 1.0) -> list[Scenario]:
             "make it pass where nothing happens; the other scenarios were not run",
             reach="always",
         ),
-        *_refusals(account),
-        *_of_starts(),
-        *_of_connections(after),
-        *_closes(),
-        *_of_lines(after),
+        *_of_actions(before_a_connection, account, after),
+        _timeout(after),
+        *_of_actions(on_a_connection, account, after),
         *_of_instances(),
     ]
 
 
-_AGAIN = "connect again after 1006, and send again what was not answered"
-
-
-def _refusals(account: Account) -> Iterator[Scenario]:
-    rows = {
-        # 400 is left out: it says that the request is wrong, and who gives up does right.
-        403: ("signature or token has expired", "get a new signature or token for each attempt"),
-        404: ("the trigger is not known everywhere yet", "try again after 404: a new trigger takes about 10 seconds"),
-        429: ("too many at once", "try again after 429, later each time"),
-        500: ("system error", "try again after 500"),
-        503: ("system throttling", "try again after 503, later each time"),
-    }
-    if not _authenticates(account):
-        del rows[403]
-    for status, (why, advice) in rows.items():
-        name = f"refused-{status}"
-        rule = _rule(name, nth="1", refuse=status)
-        yield Scenario(name, f"the first request is refused with {status}: {why}", "PAGE", advice, rules=(rule,))
+def _of_actions(actions: Iterable[type[Action]], account: Account, after: float) -> Iterator[Scenario]:
+    """A scenario for each failure that fault actions make."""
+    for failure in (failure for action in actions for failure in action.failures(after)):
+        if failure.of_credentials and not _authenticates(account):
+            continue
+        rules = tuple(_rule(failure.name, keys) for keys in failure.rules)
+        done = [rule.action for rule in rules]
+        yield Scenario(
+            failure.name,
+            failure.happens,
+            failure.source,
+            failure.advice,
+            missed=failure.missed,
+            reach="idle" if any(each.idle_for is not None for each in done) else "fault",
+            rules=rules,
+            settings={"start": "lazy"} if any(isinstance(each, StartAction) for each in done) else {},
+        )
 
 
 def _authenticates(account: Account) -> bool:
@@ -101,28 +103,15 @@ def _authenticates(account: Account) -> bool:
     return not types <= {"anonymous", "none"}
 
 
-def _of_starts() -> Iterator[Scenario]:
-    yield Scenario(
-        "cold-start",
-        "the first instance takes 3 s longer to start",
-        "D/04/076",
-        "let a handshake take its time: the cloud gives an instance 120 s to start",
-        rules=(_rule("cold-start", nth="1", coldStartDelay=3),),
-        settings={"start": "lazy"},
-    )
-    yield Scenario(
-        "start-fails",
-        "the first instance does not start: 412",
-        "D/04/076",
-        "try again after 412: the next instance may start",
-        rules=(_rule("start-fails", nth="1", refuseToStart=True),),
-        settings={"start": "lazy"},
-    )
+def _rule(failure: str, keys: Mapping[str, Any]) -> FaultRule:
+    """A rule with the failure's name; that for plain requests shows in the log as such."""
+    rule = FaultRule.model_validate({"name": failure, **keys})
+    return rule.model_copy(update={"name": f"{failure}-http"}) if rule.match.kind == "http" else rule
 
 
-def _of_connections(after: float) -> Iterator[Scenario]:
+def _timeout(after: float) -> Scenario:
     timeout = max(1, round(after))
-    yield Scenario(
+    return Scenario(
         "timeout",
         f"the execution timeout is reached after {timeout} s",
         "PAGE",
@@ -131,87 +120,10 @@ def _of_connections(after: float) -> Iterator[Scenario]:
         reach="timeout",
         timeout=timeout,
     )
-    yield Scenario(
-        "cut-early",
-        "the first connection breaks behind its first message: 1006",
-        "PAGE",
-        _AGAIN,
-        rules=_of_first("cut-early", {"messages": 1}, cut=True),
-    )
-    yield Scenario(
-        "cut-mid-frame",
-        "the first connection breaks in the middle of a frame: 1006",
-        "PAGE",
-        _AGAIN,
-        missed="it got no message",
-        rules=(_rule("cut-mid-frame", "websocket", "1", {"bytes": 3}, direction="toClient", cut=True),),
-    )
-    yield Scenario(
-        "cut-late",
-        "the first connection breaks behind its fifth message: 1006",
-        "PAGE",
-        _AGAIN,
-        missed="its first WebSocket had fewer than five messages",
-        rules=(_rule("cut-late", "websocket", "1", {"messages": 5}, cut=True),),
-    )
-
-
-def _closes() -> Iterator[Scenario]:
-    codes = {1001: "going away", 1011: "internal error", 1012: "service restart", 1013: "try again later"}
-    for code, meaning in codes.items():
-        name = f"close-{code}"
-        yield Scenario(
-            name,
-            f"the first connection is closed with {code}, {meaning}",
-            "RFC 6455 7.4.1",
-            f"connect again after {code}, and send again what was not answered",
-            missed="no WebSocket of its had a message",
-            rules=(_rule(name, "websocket", "1", {"messages": 1}, close=code),),
-        )
-
-
-def _of_lines(after: float) -> Iterator[Scenario]:
-    ways = {
-        "rst": ("is reset by a NAT", "connect again after 1006"),
-        "fin": ("is ended by a NAT", "connect again after 1006"),
-        "blackhole": ("is forgotten by a NAT", "connect again when a ping is not answered"),
-    }
-    for mode, (what, otherwise) in ways.items():
-        name = f"nat-{mode}"
-        yield Scenario(
-            name,
-            f"the first connection {what} when it was idle for {after:g} s",
-            "PAGE",
-            f"send pings, more often than every {after:g} s (--after); or {otherwise}",
-            missed=f"no WebSocket of its lasted {after:g} s (--after)",
-            reach="idle",
-            rules=(_rule(name, "websocket", "1", idle={"after": after, "mode": mode}),),
-        )
-    yield Scenario(
-        "half-open",
-        "the first connection is dead behind its first message, and nobody is told",
-        "INF",
-        "send pings, and connect again when one is not answered",
-        rules=_of_first("half-open", {"messages": 1}, stall=True),
-    )
-    yield Scenario(
-        "slow-line",
-        "everything is 0.2 s late, give or take 0.1, and passes at 20 kB/s",
-        "INF",
-        "give answers more time",
-        rules=(_rule("slow-line", delay=0.2, jitter=0.1), _rule("slow-line", bandwidth=20_000)),
-    )
 
 
 def _of_instances() -> Iterator[Scenario]:
     share = "keep what two connections share outside of the instance: they need not meet in one"
-    yield Scenario(
-        "crash",
-        "the first connection's instance dies behind the first message that it sends",
-        "D/04/034",
-        "try again after 1006, or 502; keep nothing in an instance's memory only",
-        rules=_of_first("crash", {"messages": 1}, direction="toClient", crash=True),
-    )
     yield Scenario(
         "scatter",
         "consecutive connections go to different instances",
@@ -231,17 +143,6 @@ def _of_instances() -> Iterator[Scenario]:
         settings={"onReload": "pin"},
         redeploys=True,
     )
-
-
-def _of_first(name: str, after: dict[str, Any], **action: Any) -> tuple[FaultRule, ...]:
-    """Rules for the first connection: of a WebSocket then; of a plain request before the function has it."""
-    return _rule(name, "websocket", "1", after, **action), _rule(f"{name}-http", "http", "1", **action)
-
-
-def _rule(
-    name: str, kind: str | None = None, nth: str | None = None, after: dict[str, Any] | None = None, **action: Any
-) -> FaultRule:
-    return FaultRule.model_validate({"name": name, "match": {"kind": kind, "nth": nth}, "after": after, **action})
 
 
 def select(found: Sequence[Scenario], only: Collection[str] = (), skip: Collection[str] = ()) -> list[Scenario]:

@@ -108,7 +108,7 @@ def _reached(scenario: Scenario, records: Sequence[Record]) -> bool:
             return fired
         case "idle":
             # Pings, or other traffic, have kept it open: that is how to survive.
-            after = min(rule.idle.after for rule in scenario.rules if rule.idle is not None)
+            after = min(seconds for rule in scenario.rules if (seconds := rule.action.idle_for) is not None)
             return fired or any(end.kind == "websocket" and end.duration > after for end in ended)
         case "timeout":
             return any(end.closed_by == "timeout" for end in ended)

@@ -26,7 +26,7 @@ from fcemu.model.authentication import (
 )
 from fcemu.model.base import METHODS, Position, Resource
 from fcemu.model.domain import CustomDomain, DomainAuthConfig, PathConfig
-from fcemu.model.fault import FAULT_ACTIONS, FaultAfter, FaultMatch, FaultRule
+from fcemu.model.fault import FaultAfter, FaultMatch, FaultRule
 from fcemu.model.function import (
     LOCAL_EFFECT_MISSING,
     CustomRuntimeConfig,
@@ -48,7 +48,6 @@ __all__ = [
     "CustomDomain",
     "CustomRuntimeConfig",
     "DomainAuthConfig",
-    "FAULT_ACTIONS",
     "FaultAfter",
     "FaultMatch",
     "FaultRule",

@@ -1,22 +1,21 @@
-"""The rules under `fcemu.faults`."""
+"""The rules under `fcemu.faults`. Their actions are those of `faults/actions/registry.py`."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import (
-    Field,
-    model_validator,
-)
+from pydantic import Field, create_model, model_validator
 
 from fcemu.errors import Finding
+from fcemu.faults.actions.action import Action, RequestAction, SocketAction, StartAction
+from fcemu.faults.actions.registry import ACTIONS
 from fcemu.model.base import Resource, Text, as_error
-
-# --- faults on demand ---------------------------------------------------------------------------------------------
 
 
 class FaultMatch(Resource):
-    """`match` of a fault: what it may happen to. Everything that is written has to fit; nothing written fits all."""
+    """`match` of a fault: what it may happen to. Every key that is written has to fit; without keys everything fits."""
 
     function: str | None = None
     path: Annotated[str, Field(pattern="^/")] | None = None
@@ -34,69 +33,70 @@ class FaultAfter(Resource):
     messages: Annotated[int, Field(ge=1)] | None = None
 
 
-class IdleDrop(Resource):
-    """`idle` of a fault: what a NAT does with a connection without traffic (PAGE, "Connection keepalive")."""
+class AnyFaultRule(Resource):
+    """What rules have in common, whatever actions there are.
 
-    after: Annotated[float, Field(gt=0, strict=False)]
-    mode: Literal["rst", "fin", "blackhole"] = "rst"
+    Attributes:
+        actions: the actions that a rule can have, by their keys.
+    """
 
-
-FAULT_ACTIONS = (
-    "refuse", "coldStartDelay", "refuseToStart", "crash", "cut", "close", "stall", "delay", "bandwidth", "idle",
-)  # fmt: skip
-"""What a fault can do; each does one of these."""
-
-_OF_STARTS = ("coldStartDelay", "refuseToStart")
-_OF_SOCKETS = ("close", "idle")
-
-
-class FaultRule(Resource):
-    """One fault: what it happens to, when, and what it does (exactly one of `FAULT_ACTIONS`)."""
+    actions: ClassVar[Mapping[str, type[Action]]]
 
     name: Annotated[Text, Field(min_length=1)] = ""
     match: FaultMatch = FaultMatch()
     after: FaultAfter | None = None
     direction: Literal["both", "toClient", "toFunction"] = "both"
-    refuse: Literal[400, 403, 404, 429, 500, 503] | None = None
-    coldStartDelay: Annotated[float, Field(gt=0, strict=False)] | None = None
-    refuseToStart: Literal[True] | None = None
-    crash: Literal[True] | None = None
-    cut: Literal[True] | None = None
-    close: Annotated[int, Field(ge=1000, le=4999)] | None = None
-    stall: Literal[True] | None = None
-    delay: Annotated[float, Field(gt=0, strict=False)] | None = None
-    jitter: Annotated[float, Field(gt=0, strict=False)] | None = None
-    bandwidth: Annotated[float, Field(gt=0, strict=False)] | None = None
-    idle: IdleDrop | None = None
 
     @model_validator(mode="after")
-    def _does_one_thing(self) -> FaultRule:
-        done = [action for action in FAULT_ACTIONS if getattr(self, action) is not None]
+    def _does_one_thing(self) -> AnyFaultRule:
+        written = [key for key in self.actions if getattr(self, key) is not None]
         wrong: list[Finding] = []
-        if len(done) != 1:
-            found = " and ".join(done) or "none"
-            text = f"a fault does exactly one of {', '.join(FAULT_ACTIONS)}; this one does {found}"
-            wrong.append(Finding(text, ()))
-        action = done[0] if done else ""
-        if self.jitter is not None and action != "delay":
-            wrong.append(Finding("`jitter` varies a `delay`", ("jitter",)))
-        if action in ("refuse", *_OF_STARTS) and self.after is not None:
-            wrong.append(Finding(f"`{action}` happens at once; leave `after` out", ("after",)))
-        if action in _OF_STARTS and (self.match.path or self.match.header or self.match.kind):
-            wrong.append(
-                Finding(f"`{action}` happens to an instance: match `function`, `nth`, `probability`", ("match",))
-            )
-        if action in _OF_SOCKETS and self.match.kind == "http":
-            wrong.append(Finding(f"`{action}` happens to WebSockets only", ("match", "kind")))
-        if self.close is not None and (1004 <= self.close <= 1006 or 1015 <= self.close < 3000):
-            wrong.append(
-                Finding(f"{self.close} cannot be sent in a Close frame; for 1006 write `cut: true`", ("close",))
-            )
+        if len(written) != 1:
+            found = " and ".join(written) or "none"
+            wrong.append(Finding(f"a fault does exactly one of {', '.join(self.actions)}; this one does {found}"))
+        kind = self.actions[written[0]] if written else Action
+        for action in self.actions.values():
+            for key, field in _further(action).items():
+                if action is not kind and getattr(self, key) is not None:
+                    wrong.append(Finding(f"`{key}` {field.description}", (key,)))
+        if issubclass(kind, (RequestAction, StartAction)) and self.after is not None:
+            wrong.append(Finding(f"`{kind.key}` happens at once; leave `after` out", ("after",)))
+        if issubclass(kind, StartAction) and (self.match.path or self.match.header or self.match.kind):
+            text = f"`{kind.key}` happens to an instance: match `function`, `nth`, `probability`"
+            wrong.append(Finding(text, ("match",)))
+        if issubclass(kind, SocketAction) and self.match.kind == "http":
+            wrong.append(Finding(f"`{kind.key}` happens to WebSockets only", ("match", "kind")))
         if wrong:
             raise as_error(wrong)
         return self
 
-    @property
-    def action(self) -> str:
-        """What it does."""
-        return next(action for action in FAULT_ACTIONS if getattr(self, action) is not None)
+    @cached_property
+    def action(self) -> Action:
+        """What it does, with its numbers."""
+        kind = next(action for key, action in self.actions.items() if getattr(self, key) is not None)
+        written = {key: getattr(self, key) for key in kind.model_fields}
+        return kind.model_validate({key: value for key, value in written.items() if value is not None})
+
+
+def _further(action: type[Action]) -> dict[str, Any]:
+    """The keys of an action besides the one that names it."""
+    return {key: field for key, field in action.model_fields.items() if key != action.key}
+
+
+def rule_with(actions: Mapping[str, type[Action]]) -> type[AnyFaultRule]:
+    """A model of rules that can have these actions: each key of each action is a key of the rule."""
+    keys: dict[str, Any] = {
+        key: (field.rebuild_annotation() | None, Field(None, description=field.description or action.description()))
+        for action in actions.values()
+        for key, field in action.model_fields.items()
+    }
+    doc = "One fault: what it happens to, when, and what it does (exactly one action)."
+    rule = create_model("FaultRule", __base__=AnyFaultRule, __module__=__name__, __doc__=doc, **keys)
+    rule.actions = actions
+    return rule
+
+
+if TYPE_CHECKING:
+    FaultRule = AnyFaultRule
+else:
+    FaultRule = rule_with(ACTIONS)

@@ -105,7 +105,7 @@ class Admin:
                 {
                     "id": ids.get(id(fault)),
                     "name": fault.name,
-                    "action": fault.rule.action,
+                    "action": fault.rule.action.key,
                     "matched": fault.matched,
                     "fired": fault.fired,
                 }

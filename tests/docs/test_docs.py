@@ -25,6 +25,7 @@ from fcemu import model
 from fcemu.cli.group import cli
 from fcemu.configuration.load import load
 from fcemu.errors import Refusal
+from fcemu.faults.actions.registry import ACTIONS
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
@@ -66,6 +67,29 @@ def test_configuration_key_is_documented(kind: type[BaseModel]) -> None:
     page = (ROOT / "docs" / "reference" / "configuration.md").read_text()
     missing = [name for name in kind.model_fields if not re.search(rf"[`.]{name}`|`{name}\.", page)]
     assert missing == []
+
+
+def test_fault_actions_are_documented() -> None:
+    """The reference's table of actions is what the actions say of themselves, in their order."""
+    page = (ROOT / "docs" / "reference" / "configuration.md").read_text()
+    rows = []
+    for action in ACTIONS.values():
+        models = {key: field.annotation for key, field in action.model_fields.items()}
+        keys = [
+            f"`{key}.{inner}`" if inner else f"`{key}`"
+            for key, kind in models.items()
+            for inner in (kind.model_fields if isinstance(kind, type) and issubclass(kind, BaseModel) else [""])
+        ]
+        text = action.description()
+        rows.append(f"| {', '.join(keys)} | {text[0].lower()}{text[1:]} |\n")
+    assert "| action | what it does |\n|---|---|\n" + "".join(rows) in page
+
+
+def test_fault_actions_have_an_example() -> None:
+    """The how-to guide has a question, and a rule that answers it, for each action."""
+    page = (ROOT / "docs" / "how-to" / "faults.md").read_text()
+    rules = [yaml.safe_load(rule) for rule in re.findall(r"`(\{.*?\})`", page) if "|" not in rule]
+    assert {model.FaultRule.model_validate(rule).action.key for rule in rules} == ACTIONS.keys()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -7,7 +7,7 @@ import contextlib
 import json
 import time
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Literal
 
 import aiohttp
 import pytest
@@ -15,10 +15,13 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from fcemu.emulator import Emulator
+from fcemu.faults.actions.action import Socket, SocketAction
+from fcemu.faults.actions.registry import ACTIONS
 from fcemu.faults.rules import Faults
 from fcemu.gateway.tunnel import Pipe
 from fcemu.journal import FaultFired, InstanceChanged, InvocationEnded
 from fcemu.model import FaultRule
+from fcemu.model.fault import rule_with
 from tests.conftest import Serve, function
 
 
@@ -295,17 +298,39 @@ async def test_without_rules_the_data_path_is_untouched(serve: Serve) -> None:
 async def test_rules_come_and_go_while_it_runs(serve: Serve, client: aiohttp.ClientSession) -> None:
     """A rule can be added and removed; a reset brings back those of the configuration."""
     emulator = await serve(function())
-    fault = emulator.faults.add(FaultRule(refuse=429))
+    fault = emulator.faults.add(FaultRule.model_validate({"refuse": 429}))
     async with client.get(emulator.url) as response:
         assert response.status == 429
     emulator.faults.remove(fault)
     async with client.get(emulator.url) as response:
         assert response.status == 200
-    emulator.faults.add(FaultRule(refuse=429))
+    emulator.faults.add(FaultRule.model_validate({"refuse": 429}))
     await emulator.reset()
     async with client.get(emulator.url) as response:
         assert response.status == 200
     assert isinstance(emulator.faults, Faults)
+
+
+class Goodbye(SocketAction):
+    """The client gets a Close frame with 4999."""
+
+    goodbye: Literal[True]
+
+    def apply(self, socket: Socket) -> None:
+        socket.close(4999)
+
+
+async def test_one_more_action_is_one_class(serve: Serve) -> None:
+    """A new action needs only its class: rules, counts and the log take it as they take the others."""
+    rule = rule_with({**ACTIONS, Goodbye.key: Goodbye}).model_validate({"goodbye": True, "after": {"messages": 2}})
+    emulator = await serve(function("chat.py"))
+    fault = emulator.faults.add(rule)
+    async with opened(emulator) as ws:
+        await ws.send("hello")
+        assert await ws.recv() == "hello"
+        assert await closed(ws) == 4999
+    assert (await ended(emulator)).closed_by == "fault"
+    assert (fired(emulator), fault.fired) == (["goodbye"], 1)
 
 
 async def test_chance_is_the_same_on_every_run(serve: Serve, client: aiohttp.ClientSession) -> None:

@@ -1,20 +1,19 @@
-"""What goes wrong on purpose: when, to whom, and how."""
+"""Which rules happen to a request or to the start of an instance."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
 
-from fcemu.faults.pace import Fuse, Pace
-from fcemu.faults.rules import Fault, Faults, refusal
-from fcemu.model import FAULT_ACTIONS, FaultAfter, FaultRule
+from fcemu.faults.actions.registry import ACTIONS
+from fcemu.faults.rules import Faults
+from fcemu.model import FaultRule
 
 
 def rule(**keys: Any) -> FaultRule:
-    """A rule that cuts, unless told otherwise."""
-    return FaultRule.model_validate({**({} if keys.keys() & set(FAULT_ACTIONS) else {"cut": True}), **keys})
+    """A rule; its action is `cut` unless the keys name another."""
+    return FaultRule.model_validate({**({} if keys.keys() & ACTIONS.keys() else {"cut": True}), **keys})
 
 
 def happened(match: dict[str, Any], *, times: int = 1, seed: int = 0, **request: Any) -> list[bool]:
@@ -79,71 +78,20 @@ def test_rule_that_never_happened_is_known_by_name() -> None:
     assert faults.never_fired() == ["stall"]
 
 
-@pytest.mark.parametrize("status", [400, 403, 404, 429, 500, 503])
-def test_refusal_is_the_clouds(status: int) -> None:
-    """Each documented status has the cloud's code and a message; the rule is named in the log only."""
-    error = refusal(Fault(rule(name="busy", refuse=status)), "fn")
-    assert error.status == status
-    assert "busy" in error.reason
-    assert "busy" not in error.message
-    assert "{" not in error.message
+def test_rules_come_and_go() -> None:
+    """Rules are added, removed once, and replaced, with their counts."""
+    faults = Faults([rule(name="first")])
+    added = faults.add(rule(name="added"))
+    assert faults.never_fired() == ["first", "added"]
+    faults.remove(added)
+    faults.remove(added)
+    assert faults.never_fired() == ["first"]
+    faults.replace([rule(name="other")], seed=1)
+    assert (faults.never_fired(), faults.seed) == (["other"], 1)
 
 
-@pytest.mark.parametrize(
-    ("after", "direction", "expected"),
-    [
-        ({"bytes": 0}, "both", 0),
-        ({"bytes": 15}, "both", 5),
-        ({"bytes": 20}, "both", 10),
-        ({"bytes": 21}, "both", None),
-        ({"messages": 2}, "both", 4),
-        ({"messages": 3}, "both", 8),
-        ({"messages": 4}, "both", None),
-        ({"bytes": 17, "messages": 2}, "both", 4),
-        ({"messages": 1}, "toFunction", None),
-        ({"bytes": 5}, "toFunction", None),
-    ],
-)
-def test_fuse_burns_behind_the_right_byte(after: dict[str, Any], direction: Any, expected: int | None) -> None:
-    """After ten bytes and a message, ten more with messages that end at 4 and 8: so many of them still pass."""
-    fuse = Fuse(FaultAfter.model_validate(after), direction)
-    if after != {"bytes": 0}:
-        assert fuse.passed("toClient", 10, [10]) is None
-    assert fuse.passed("toClient", 10, [4, 8]) == expected
-    assert fuse.passed("toClient", 100, [50]) is None or expected is None
-
-
-def test_pace_keeps_the_order() -> None:
-    """Bytes are late by the delay, vary by the jitter, and never overtake each other."""
-    pace = Pace(delay=1.0, jitter=0.5)
-    assert pace.due(10, now=0.0, chance=1.0) == 1.5
-    assert pace.due(10, now=0.1, chance=0.0) == 1.5
-    assert pace.due(10, now=5.0, chance=0.5) == 6.0
-
-
-def test_pace_limits_the_bandwidth() -> None:
-    """Bytes go on when the line has carried those before them."""
-    pace = Pace(bandwidth=100.0)
-    assert [pace.due(50, now, 0.5) for now in (0.0, 0.0, 10.0)] == [0.5, 1.0, 10.5]
-
-
-@pytest.mark.parametrize(
-    ("keys", "said"),
-    [
-        ({}, "exactly one of"),
-        ({"cut": True, "stall": True}, "this one does cut and stall"),
-        ({"cut": False}, "True"),
-        ({"refuse": 418}, "400"),
-        ({"refuse": 429, "after": {"seconds": 1}}, "happens at once"),
-        ({"cut": True, "jitter": 1}, "varies a `delay`"),
-        ({"close": 1006}, "write `cut: true`"),
-        ({"close": 1011, "match": {"kind": "http"}}, "WebSockets only"),
-        ({"coldStartDelay": 1, "match": {"path": "/"}}, "happens to an instance"),
-        ({"cut": True, "match": {"nth": "0"}}, "pattern"),
-        ({"cut": True, "match": {"probability": 2}}, "less than or equal to 1"),
-    ],
-)
-def test_rule_that_cannot_be_is_refused(keys: dict[str, Any], said: str) -> None:
-    """A rule does exactly one thing, which goes with the rest of it."""
-    with pytest.raises(ValidationError, match=said):
-        FaultRule.model_validate(keys)
+def test_faults_of_starts_match_the_function() -> None:
+    """A start is hit by rules for its function, and by those for all."""
+    faults = Faults([rule(coldStartDelay=1, match={"function": "fn"}), rule(refuseToStart=True)])
+    assert [f.name for f in faults.of_start("fn")] == ["coldStartDelay", "refuseToStart"]
+    assert [f.name for f in faults.of_start("other")] == ["refuseToStart"]

@@ -38,13 +38,12 @@ def test_time_is_as_long_as_asked(after: float, timeout: int, idle: float) -> No
     found = {each.name: each for each in scenarios(account(), after)}
     assert account_in(found["timeout"], account()).functions[0].timeout == timeout
     (rule,) = found["nat-rst"].rules
-    assert rule.idle is not None
-    assert rule.idle.after == idle
+    assert rule.action.idle_for == idle
 
 
 def test_account_has_the_faults_of_the_scenario() -> None:
     """In a scenario its own rules hold, with the seed, and not those of the configuration; the rest is as it was."""
-    mine = account(faults=[FaultRule(name="mine", cut=True)], start="lazy", stopGrace=7)
+    mine = account(faults=[FaultRule.model_validate({"name": "mine", "cut": True})], start="lazy", stopGrace=7)
     for each in scenarios(mine):
         there = account_in(each, mine, seed=3).fcemu
         assert (tuple(there.faults), there.faultSeed, there.stopGrace) == (each.rules, 3, 7)

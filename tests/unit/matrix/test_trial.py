@@ -63,8 +63,8 @@ def test_reached(name: str, records: list[Record], reached: bool) -> None:
     ("one", "outcome", "hint"),
     [
         (trial("cut-early", 0, fired()), "survived", ""),
-        (trial("cut-early", 1, fired()), "failed", "connect again after 1006, and send again what was not answered"),
-        (trial("cut-early", 143, fired(), hung=True), "hung", "connect again after 1006"),
+        (trial("cut-early", 1, fired()), "failed", "reconnect after 1006, and resend what was not answered"),
+        (trial("cut-early", 143, fired(), hung=True), "hung", "reconnect after 1006"),
         (trial("cut-late", 0), "not reached", "its first WebSocket had fewer than five messages"),
         (trial("cut-late", 1), "failed", "nothing of it happened (its first WebSocket had fewer"),
         (trial("baseline", 0), "survived", ""),
@@ -106,8 +106,8 @@ def test_text() -> None:
         "baseline failed 2 1.2", "nat-rst survived 0 1.2", "refused-429 failed 1 1.2", "cut-early hung - 1.2",
         "cut-late not reached 0",
     ]  # fmt: skip
-    assert lines[1].endswith("the first connection is reset by a NAT when it was idle for 1 s")
-    assert " ".join(lines[2].split()).endswith("429: too many at once try again after 429, later each time")
+    assert lines[1].endswith("the first connection is reset by a NAT after 1 s without traffic")
+    assert " ".join(lines[2].split()).endswith("429: too many requests at once retry after 429, with increasing delays")
     assert lines[6:] == [
         "baseline: the command ended with exit code 2; its requests: none",
         "baseline: | no module",
@@ -138,7 +138,9 @@ def test_outcomes_for_machines(strict: bool, status: str) -> None:
     ]
     survived, failed, missed = as_outcomes(trials, "fn", "trigger.yaml", strict)
     assert (survived.group, survived.name, survived.status, survived.detail) == ("fn", "crash", "passed", "")
-    assert survived.expected == "survives: the first connection's instance dies behind the first message that it sends"
+    assert (
+        survived.expected == "survives: the first connection's instance crashes after its first message to the client"
+    )
     assert (failed.status, failed.remedy, failed.file) == ("failed", trials[1].hint, "trigger.yaml")
     assert failed.detail.splitlines() == [
         "the command ended with exit code 1; its requests: none", "| a", "the end of fcemu's log:", "| b",
