@@ -15,7 +15,6 @@ from fcemu.journal import (
     InvocationEnded,
     InvocationStarted,
     LogLine,
-    Notice,
     Record,
 )
 from fcemu.model import Account, Function
@@ -51,8 +50,7 @@ def as_text(record: Record) -> list[str]:
         case FaultFired():
             what = record.request_id or (record.instance_id or "")[_SHORT]
             return [f"{at} {record.function} {what} fault {record.rule}: {record.action}"]
-        case Notice():
-            return [f"{at} {record.level}: {record.text}"]
+    return [f"{at} {record.level}: {record.text}"]
 
 
 @lru_cache(maxsize=16)

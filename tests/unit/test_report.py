@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from fcemu import report
-from fcemu.journal import HookCalled, InstanceChanged, InvocationEnded, InvocationStarted, LogLine, Notice
+from fcemu.journal import FaultFired, HookCalled, InstanceChanged, InvocationEnded, InvocationStarted, LogLine, Notice
 from fcemu.model import Account
 from fcemu.scheduling.billing import Bill
 
@@ -76,6 +76,10 @@ def test_other_records_read_as_lines() -> None:
         "00:00:00.000 fn c-1 | FC PreStop End RequestId: a-uuid, Error: /pre-stop answered 500"
     ]
     assert report.as_text(Notice(0.0, "warning", "look")) == ["00:00:00.000 warning: look"]
+    request = FaultFired(0.0, "flaky", "refuse", "fn", "1-a-b-c", "c-1")
+    start = FaultFired(0.0, "late", "coldStartDelay", "fn", None, "c-65d71219-00000001-00000000000a")
+    assert report.as_text(request) == ["00:00:00.000 fn 1-a-b-c fault flaky: refuse"]
+    assert report.as_text(start) == ["00:00:00.000 fn 00000000000a fault late: coldStartDelay"]
 
 
 def test_json_has_the_records_type_and_fields() -> None:
@@ -92,6 +96,17 @@ def test_json_has_for_programs_what_the_text_says() -> None:
     parsed = json.loads(report.as_json(Notice(0.0, "warning", "look", "single-instance", "fn")))
     assert (parsed["kind"], parsed["function"]) == ("single-instance", "fn")
     assert json.loads(report.as_json(Notice(0.0, "info", "look")))["kind"] is None
+
+
+def test_routes_of_domains_have_rows_of_their_own() -> None:
+    """A domain's route shows its URL, the methods that it names, and the domain's authentication."""
+    routes = [{"path": "/a/*", "functionName": "fn", "methods": ["GET", "PUT"]}, {"path": "/b", "functionName": "fn"}]
+    domain = {"domainName": "api.example.com", "routeConfig": {"routes": routes}}
+    served = Account.model_validate({"functions": [{"functionName": "fn"}], "customDomains": [domain]})
+    _, _, first, second = [row.split() for row in report.url_map(served, 80).splitlines()]
+    urls = ["ws://api.example.com:80/a/*", "http://api.example.com:80/a/*"]
+    assert first == ["→", "fn", *urls, "GET,PUT", "anonymous"]
+    assert second[4:] == ["any", "anonymous"]
 
 
 def account(*names: str) -> Account:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fcemu.instances.environment import command, variables
+from fcemu.instances.environment import command, common_headers, variables
 from fcemu.model import Function
 
 CODE = Path("/home/me/code")
@@ -68,3 +68,16 @@ def test_platform_variables_cannot_be_overridden_or_leak_in() -> None:
     assert found["ALIBABA_CLOUD_ACCESS_KEY_ID"] == ""
     assert "FC_OTHER" not in found
     assert "ALIBABA_CLOUD_X" not in found
+
+
+@pytest.mark.parametrize(("qualifier", "version"), [("LATEST", b""), ("3", b"3"), ("prod", b"")])
+def test_requests_carry_the_documented_headers(qualifier: str, version: bytes) -> None:
+    """A request names function, qualifier and, for a version, its number; headers without a local value are empty."""
+    function = Function(functionName="fn", memorySize=256, timeout=7)
+    headers = dict(common_headers(function, qualifier, "42"))
+    assert headers[b"X-Fc-Function-Name"] == b"fn"
+    assert headers[b"X-Fc-Function-Memory"] == b"256"
+    assert headers[b"X-Fc-Function-Timeout"] == b"7"
+    assert headers[b"X-Fc-Account-Id"] == b"42"
+    assert (headers[b"X-Fc-Qualifier"], headers[b"X-Fc-Version-Id"]) == (qualifier.encode(), version)
+    assert headers[b"X-Fc-Security-Token"] == b""

@@ -80,3 +80,15 @@ def test_shares_add_up_to_the_union_and_never_exceed_wall_time(intervals: list[t
     expected += math.ceil((end - begin) * 1000 - 1e-6)
     assert abs(total - expected) <= 1
     assert total <= math.ceil((spans[-1][1] if len(spans) == 1 else max(e for _, e in spans)) * 1000) + len(spans)
+
+
+def test_bills_can_start_from_zero() -> None:
+    """Clearing forgets what was billed; an invocation that is running is billed from its start."""
+    meter = BillingMeter()
+    meter.start("i1", 0.0)
+    meter.end("i1", "fn", 1.0)
+    meter.start("i1", 1.0)
+    meter.clear()
+    assert meter.bill("fn") == Bill()
+    meter.end("i1", "fn", 3.0)
+    assert meter.bill("fn") == Bill(1, 2000)

@@ -376,7 +376,69 @@ def test_function_that_is_no_longer_configured_finishes() -> None:
     assert stops(machine.release("a", 1.0)) == ["i1"]
 
 
+def test_events_of_unknown_instances_are_ignored() -> None:
+    """An instance that was dropped meanwhile may still report; nothing follows from it."""
+    machine = scheduler()
+    assert machine.ready("gone", 0.0) == []
+    assert machine.failed("gone", NOT_STARTED, 0.0) == []
+    assert machine.ended("gone", CRASH, 0.0) == []
+    assert machine.health("gone", None, 0.0) == []
+
+
+def test_old_code_serves_until_new_code_is_ready() -> None:
+    """The caller can ask whether a failed start leaves older code serving; before the first instance nothing serves."""
+    machine = scheduler()
+    assert not machine.serves_old_code("fn")
+    machine.warm("fn", 0.0)
+    machine.ready("i1", 0.0)
+    machine.reload("fn", 0.0)
+    assert machine.serves_old_code("fn")
+    machine.ready("i2", 0.0)
+    assert not machine.serves_old_code("fn")
+
+
+def test_clear_forgets_failed_starts_and_sessions() -> None:
+    """After a reset nothing delays a start, and a session's id begins a new session."""
+    machine = with_an_instance(concurrency=200, sessions=sessions(reuse=False))
+    machine.configure("other", Terms(1, 60.0))
+    machine.warm("other", 0.0)
+    for number in (2, 3, 4):
+        machine.failed(f"i{number}", NOT_STARTED, 0.0)
+        machine.submit(f"again{number}", "other", 0.0)
+    assert machine.failures("other") == 3
+    machine.configure("plain", Terms(1, 60.0))
+    machine.warm("plain", 0.0)
+    machine.submit("a", "fn", 0.0, named("s1"))
+    machine.clear(1.0)
+    assert (machine.failures("other"), machine.retry_at("other")) == (0, -math.inf)
+    machine.release("a", 1.0)
+    assert machine.submit("b", "fn", 1.0, named("s1")) == [Assign("b", "i1", cold_start=False)]
+
+
 # ---- sessions
+
+
+def test_sessions_continue_when_their_rules_change() -> None:
+    """A session lives on with new rules; without session affinity its requests go anywhere, and end as usual."""
+    machine = with_an_instance(concurrency=200, sessions=sessions(per_instance=1))
+    machine.submit("a", "fn", 0.0, named("s1"))
+    machine.configure("fn", Terms(200, 60.0), sessions(per_instance=3))
+    assert machine.submit("b", "fn", 1.0, named("s1")) == [Assign("b", "i1", cold_start=False)]
+    machine.configure("fn", Terms(200, 60.0))
+    assert machine.submit("c", "fn", 1.0, named("s1")) == [Assign("c", "i1", cold_start=False)]
+    assert machine.release("a", 2.0) == []
+
+
+def test_session_is_named_and_ended_by_its_own_invocation_only() -> None:
+    """An invocation without a session, or in one that has its id already, changes no session."""
+    machine = with_an_instance(concurrency=200, sessions=sessions())
+    machine.submit("plain", "fn", 0.0)
+    machine.submit("a", "fn", 0.0, named("s1"))
+    machine.tell_session("plain", "told")
+    machine.tell_session("a", "told")
+    machine.end_session("plain", 0.0)
+    assert machine.submit("b", "fn", 1.0, named("s1")) == [Assign("b", "i1", cold_start=False)]
+    assert refusals(machine.submit("c", "fn", 1.0, SessionClaim("told"))) == [("c", 401)]
 
 
 def named(id: str) -> SessionClaim:

@@ -81,3 +81,32 @@ def test_rules_can_change_while_sessions_live() -> None:
     sessions.change(Sessions(per_instance=2, life=5, idle=50))
     assert sessions.instance("s", 49.0) == "i1"
     assert sessions.has_slot("i1", 49.0)
+
+
+def test_changes_to_unknown_sessions_are_ignored() -> None:
+    """A session that has ended meanwhile is neither renamed, entered, left nor ended again."""
+    sessions = Sessions(per_instance=1, life=100, reuse=False)
+    sessions.rename("gone", "told")
+    sessions.enter("gone")
+    sessions.leave("gone", 1.0)
+    sessions.end("gone", 1.0)
+    assert sessions.instance("told", 1.0) is None
+    assert not sessions.is_refused("gone", 1.0)
+
+
+def test_session_that_has_expired_frees_its_slot() -> None:
+    """Counting the sessions of an instance ends those whose time is up; the others keep their slots."""
+    sessions = Sessions(per_instance=2, life=100, idle=10)
+    sessions.begin("s", "i1", 0.0)
+    sessions.begin("t", "i1", 5.0)
+    assert [sessions.count("i1", at) for at in (9.0, 10.0, 15.0)] == [2, 1, 0]
+    assert sessions.until("i1") == float("-inf")
+
+
+def test_one_of_two_sessions_leaves_the_other() -> None:
+    """A session that ends takes no other one of its instance with it."""
+    sessions = Sessions(per_instance=2, life=100)
+    sessions.begin("s", "i1", 0.0)
+    sessions.begin("t", "i1", 0.0)
+    sessions.end("s", 1.0)
+    assert (sessions.instance("s", 1.0), sessions.instance("t", 1.0)) == (None, "i1")
