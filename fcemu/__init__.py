@@ -1,6 +1,6 @@
-"""fcemu: Alibaba Cloud Function Compute's HTTP trigger, with WebSocket passthrough, on your own machine.
+"""fcemu emulates the HTTP trigger of Alibaba Cloud Function Compute, with WebSocket passthrough, on your machine.
 
-Public names are loaded when they are first used, so that importing fcemu costs nothing.
+Public names are imported on first use, so that `import fcemu` is fast.
 """
 
 from __future__ import annotations

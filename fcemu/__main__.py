@@ -1,4 +1,4 @@
-"""`python -m fcemu` and the console script."""
+"""Runs the command line: `python -m fcemu`."""
 
 from fcemu.cli.group import main
 

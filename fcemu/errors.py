@@ -1,15 +1,15 @@
-"""The two kinds of failure, kept apart.
+"""All errors of fcemu: those that clients get, and those about your set-up.
 
 Error tree::
 
-    FCError                what the cloud answers to a client; one row of `Refusal`
+    FCError                the error that a client gets; one row of `Refusal`
     FcemuError             your set-up is wrong; never sent to a client
         ConfigError        the configuration cannot be used (exit code 2)
         StartError         the emulator or a function could not be started (exit code 1)
 
-Every answer that the gateway makes itself is a row of `Refusal`. The columns are those of the vendor's
-table of status codes (PAGE, "Troubleshooting pre-handshake errors") and of its table of error codes; what
-the vendor does not document is marked INF and listed in docs/fidelity.md.
+Every error that the gateway itself sends is a row of `Refusal`. The columns are those of the vendor's table of status
+codes (PAGE, "Troubleshooting pre-handshake errors") and of its table of error codes. Rows that the vendor does not
+document are marked INF and listed in docs/fidelity.md.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from dataclasses import dataclass
 from enum import Enum
 
 COMMON = "FCCommonError"
-"""`X-Fc-Error-Type` of an answer that the gateway made without (or before) the function."""
+"""`X-Fc-Error-Type` of an error that is not the function's."""
 
 UNHANDLED = "UnhandledInvocationError"
-"""`X-Fc-Error-Type` of an answer that says that the function failed."""
+"""`X-Fc-Error-Type` of an error that says that the function failed."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the table: what the client is told, and whether the cloud bills it."""
+    """One row of the table: what the client gets, and whether the cloud bills the invocation."""
 
     status: int
     code: str
@@ -37,7 +37,7 @@ class Row:
 
 
 class Refusal(Enum):
-    """Every answer of the gateway that is not the function's own."""
+    """Every error that the gateway sends instead of the function's answer."""
 
     # 200: D/04/060, D/04/119: a failed initializer is reported as the function's own error.
     INITIALIZATION_FAILED = Row(200, "InitializationError", "{detail}", "InitializationError")
@@ -160,16 +160,21 @@ class Refusal(Enum):
         UNHANDLED,
         billed=True,
     )
-    # The code table; the text is one of the documented ones. The emulator gives it on purpose only (faults).
+    # The code table; the text is one of the documented ones. fcemu sends it only as an injected fault.
     SYSTEM_THROTTLED = Row(503, "ResourceThrottled", "Reserve resource exceeded limit")
     SHUTTING_DOWN = Row(503, "ServiceUnavailable", "the emulator is stopping")
 
 
 class FCError(Exception):
-    """What the cloud answers instead of the function.
+    """The error that a client gets instead of the function's answer.
 
-    `reason` and `remedy` are for the log only: which check refused, and what to change. Neither is ever sent
-    to a client, so they may name the configuration.
+    Args:
+        refusal: the row of the table.
+        reason: why the request was refused; the message by default.
+        remedy: what to change.
+        values: fill the placeholders of the row's message.
+
+    `reason` and `remedy` are for the log only. They are never sent to a client, so they may name the configuration.
     """
 
     def __init__(self, refusal: Refusal, *, reason: str = "", remedy: str = "", **values: object) -> None:
@@ -185,13 +190,13 @@ class FCError(Exception):
         self._values = values
         super().__init__(f"{self.status} {self.code}: {self.message}")
 
-    def again(self, reason: str) -> FCError:
-        """The same answer for another request, with what the log is to say of this one."""
+    def with_reason(self, reason: str) -> FCError:
+        """The same error for another request, with another reason for the log."""
         return FCError(self.refusal, reason=reason, remedy=self.remedy, **self._values)
 
 
 class FcemuError(Exception):
-    """Something about the user's set-up is wrong. The text says what, and what to do."""
+    """Something about the user's set-up is wrong. The message says what, and what to do."""
 
     exit_code = 1
 
@@ -209,10 +214,11 @@ class Finding:
     """A mistake in a configuration, or advice about one: what is wrong, where, and what to write instead.
 
     Attributes:
-        path: the keys that lead to the value. A model's finding counts them from the value that it validates.
-        file: the configuration's file; empty until it is known.
+        text: what is wrong, and what to write.
+        path: the keys that lead to the value. In a model's finding it starts at the value that the model validates.
+        file: the file of the configuration; empty until it is known.
         line: counted from 1; 0 until it is known.
-        subject: what advice is about, in words: `function chat`.
+        subject: what a piece of advice is about, e.g. `function chat`.
     """
 
     text: str
@@ -223,7 +229,7 @@ class Finding:
 
     @property
     def key(self) -> str:
-        """The path as one would say it: `triggers[0].triggerConfig.methods`."""
+        """The path as text: `triggers[0].triggerConfig.methods`."""
         key = ""
         for part in self.path:
             if isinstance(part, int):

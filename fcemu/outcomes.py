@@ -1,4 +1,4 @@
-"""What came of checks, and how does it read? As a table, as JUnit XML, and as GitHub Actions shows it."""
+"""The outcomes of checks, as a table, as JUnit XML, and as annotations and a summary for GitHub Actions."""
 
 from __future__ import annotations
 
@@ -17,15 +17,17 @@ Status = Literal["passed", "failed", "skipped"]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one check.
+    """The outcome of a check.
 
     Attributes:
-        group: what it is about, such as a function; empty for all of them.
-        part: what of that, such as a trigger.
-        detail: what came instead, or what else is worth saying.
-        remedy: what to do about it.
-        seconds: how long it took.
-        file, line: what in the configuration it is about; line 0 if it is not known.
+        group: what was checked, e.g. the name of a function; empty if the check is about everything.
+        part: a part of it, e.g. the name of a trigger.
+        name: what was checked about it.
+        expected: the expected result.
+        detail: the actual result, if it is worth reporting.
+        remedy: what to do about a failure.
+        seconds: how long the check took.
+        file, line: the place in the configuration; line 0 if it is not known.
     """
 
     group: str
@@ -41,21 +43,21 @@ class Outcome:
 
 
 def count(outcomes: Iterable[Outcome], status: Status) -> int:
-    """How many have this status."""
+    """The number of outcomes with this status."""
     return sum(outcome.status == status for outcome in outcomes)
 
 
 def summary(outcomes: Sequence[Outcome]) -> str:
     """One line: `12 passed, 1 failed, 2 skipped in 3.4 s`."""
     counts = ((count(outcomes, status), status) for status in ("passed", "failed", "skipped"))
-    told = ", ".join(f"{number} {status}" for number, status in counts if number) or "nothing was checked"
-    return f"{told} in {sum(outcome.seconds for outcome in outcomes):.1f} s"
+    text = ", ".join(f"{number} {status}" for number, status in counts if number) or "nothing was checked"
+    return f"{text} in {sum(outcome.seconds for outcome in outcomes):.1f} s"
 
 
 def as_table(outcomes: Sequence[Outcome], heading: tuple[str, str] = ("FUNCTION", "TRIGGER")) -> str:
-    """For a terminal: a line each, then what failed and what was skipped in full, then the counts."""
+    """For a terminal: a table, then the details of what failed and what was skipped, then the counts."""
     rows = [(*heading, "CHECK", "EXPECTED", "OUTCOME")]
-    rows += [(o.group or "-", o.part or "-", o.name, o.expected, _briefly(o)) for o in outcomes]
+    rows += [(o.group or "-", o.part or "-", o.name, o.expected, _brief(o)) for o in outcomes]
     lines = [table([tuple(map(_visible, row)) for row in rows]), ""]
     for outcome in outcomes:
         if outcome.status != "passed":
@@ -66,11 +68,11 @@ def as_table(outcomes: Sequence[Outcome], heading: tuple[str, str] = ("FUNCTION"
 
 
 def as_junit(outcomes: Sequence[Outcome], name: str, at: float) -> str:
-    """JUnit XML as GitHub's actions, GitLab and Jenkins read it: a suite for each group, a case for each outcome.
+    """JUnit XML, as GitHub Actions, GitLab and Jenkins read it: a suite per group, a case per outcome.
 
     Args:
-        name: of the whole.
-        at: seconds since 1970 UTC.
+        name: the name of all suites together.
+        at: the time of the checks, in seconds since 1970 UTC.
     """
     root = ElementTree.Element("testsuites", _totals(outcomes), name=_xml(name))
     for group, members in groupby(sorted(outcomes, key=lambda o: o.group), key=lambda o: o.group):
@@ -85,8 +87,8 @@ def as_junit(outcomes: Sequence[Outcome], name: str, at: float) -> str:
                 case.set("file", _xml(outcome.file))
                 case.set("line", str(outcome.line))
             if outcome.status == "failed":
-                told = ElementTree.SubElement(case, "failure", type="failed", message=_xml(_first(outcome.detail)))
-                told.text = _xml(_in_full(outcome))
+                failure = ElementTree.SubElement(case, "failure", type="failed", message=_xml(_first(outcome.detail)))
+                failure.text = _xml(_details(outcome))
             elif outcome.status == "skipped":
                 ElementTree.SubElement(case, "skipped", message=_xml(outcome.detail))
             elif outcome.detail:
@@ -96,34 +98,34 @@ def as_junit(outcomes: Sequence[Outcome], name: str, at: float) -> str:
 
 
 def as_annotations(outcomes: Iterable[Outcome]) -> list[str]:
-    """Workflow commands by which GitHub marks the lines of the configuration that failures are about."""
+    """Workflow commands of GitHub Actions that annotate the configuration, one per failure."""
     return [
-        annotation(outcome.file, outcome.line, _title(outcome), _in_full(outcome))
+        annotation(outcome.file, outcome.line, _title(outcome), _details(outcome))
         for outcome in outcomes
         if outcome.status == "failed"
     ]
 
 
 def annotation(file: str, line: int, title: str, text: str) -> str:
-    """One such command."""
+    """A workflow command that annotates a line of a file with an error; line 0 is the whole file."""
     properties = {"file": file, "line": str(line) if line else "", "title": title}
-    told = ",".join(f"{name}={_escaped(value, ':,')}" for name, value in properties.items() if value)
-    return f"::error {told}::{_escaped(text)}"
+    written = ",".join(f"{name}={_escaped(value, ':,')}" for name, value in properties.items() if value)
+    return f"::error {written}::{_escaped(text)}"
 
 
 def as_markdown(outcomes: Sequence[Outcome], title: str, heading: tuple[str, str] = ("Function", "Trigger")) -> str:
-    """For a job's summary page."""
+    """For the summary page of a job, in Markdown."""
     marks = {"passed": "✅", "failed": "❌", "skipped": "⏭️"}
     rows: list[tuple[str, ...]] = [(*heading, "Check", "Expected", "Outcome"), ("---",) * 5]
     for outcome in outcomes:
-        told = _briefly(outcome) if outcome.status == "passed" else _in_full(outcome)
-        cells = (outcome.group, outcome.part, outcome.name, outcome.expected, f"{marks[outcome.status]} {told}")
+        text = _brief(outcome) if outcome.status == "passed" else _details(outcome)
+        cells = (outcome.group, outcome.part, outcome.name, outcome.expected, f"{marks[outcome.status]} {text}")
         rows.append(tuple(map(_cell, cells)))
     lines = [f"### {_cell(title)}", "", summary(outcomes), "", *(f"| {' | '.join(row)} |" for row in rows)]
     return "\n".join([*lines, ""])
 
 
-def _briefly(outcome: Outcome) -> str:
+def _brief(outcome: Outcome) -> str:
     return f"passed: {outcome.detail}" if outcome.status == "passed" and outcome.detail else outcome.status
 
 
@@ -133,7 +135,7 @@ def _title(outcome: Outcome) -> str:
     )
 
 
-def _in_full(outcome: Outcome) -> str:
+def _details(outcome: Outcome) -> str:
     expected = f"expected: {outcome.expected}" if outcome.status == "failed" else ""
     remedy = f"remedy: {outcome.remedy}" if outcome.remedy else ""
     return "\n".join(filter(None, (outcome.detail, expected, remedy)))
@@ -154,12 +156,12 @@ def _first(text: str) -> str:
 
 
 def _visible(text: str) -> str:
-    """Text that cannot move a terminal's cursor."""
+    """Text without control characters, which could move the cursor of a terminal."""
     return "".join(c if c.isprintable() else _code(c) for c in text)
 
 
 def _xml(text: str) -> str:
-    """Text without what XML 1.0 cannot hold (2.2); ElementTree escapes the rest."""
+    """Text without characters that XML 1.0 does not allow (2.2); ElementTree escapes the rest."""
     return re.sub("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", lambda match: _code(match[0]), text)
 
 
@@ -168,7 +170,7 @@ def _code(character: str) -> str:
 
 
 def _escaped(text: str, more: str = "") -> str:
-    """As GitHub's runner takes it apart again; other control characters would be lost on a web page."""
+    """Text escaped for a workflow command. Other control characters are made visible, because web pages drop them."""
     text = "".join(c if c.isprintable() or c in "\r\n" else _code(c) for c in text)
     for character in "%\r\n" + more:
         text = text.replace(character, f"%{ord(character):02X}")
@@ -176,7 +178,7 @@ def _escaped(text: str, more: str = "") -> str:
 
 
 def _cell(text: str) -> str:
-    """Text in a cell of a Markdown table, as text."""
+    """Text escaped for a cell of a Markdown table."""
     for character, written in (("&", "&amp;"), ("<", "&lt;"), ("|", "\\|"), ("`", "\\`"), ("*", "\\*"), ("_", "\\_")):
         text = text.replace(character, written)
     return "<br>".join(map(_visible, text.splitlines()))

@@ -1,6 +1,6 @@
-"""The command line.
+"""The command line of fcemu.
 
-group        the commands' group, and the console script
+group        the group of commands, and the console script
 options      options that several commands share
 serve        `fcemu serve`
 execute      `fcemu exec`
@@ -9,7 +9,7 @@ matrix       `fcemu matrix`
 check        `fcemu check`, `fcemu schema`
 credentials  `fcemu sign`, `fcemu token`
 processes    `fcemu explain`, `fcemu ps`, `fcemu prune`
-publish      results on the terminal, in files, in GitHub Actions
+publish      print results, and write them for JUnit and GitHub Actions
 
-Heavy modules are imported inside the commands that need them, so that `--help` answers at once.
+Heavy modules are imported inside the commands that need them, so that `--help` is fast.
 """

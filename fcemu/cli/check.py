@@ -1,4 +1,4 @@
-"""`fcemu check` and `fcemu schema`: validate a configuration, describe its keys."""
+"""`fcemu check` validates a configuration; `fcemu schema` describes its keys."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ from pathlib import Path
 
 import click
 
-from fcemu.cli.options import FILE, load_file
+from fcemu.cli.options import FILE, load_configuration
 
 
 @click.command()
 @FILE
 def check(file: Path) -> None:
-    """Validate FILE, print what would be served where, and warn about what will hurt in the cloud."""
+    """Validate FILE and print what it would serve.
+
+    FILE is trigger.yaml unless you name another. Also warns about settings that will cause trouble in the cloud.
+    """
     from fcemu import report
     from fcemu.configuration.advice import advice
 
-    configuration = load_file(file)
+    configuration = load_configuration(file)
     account = configuration.account
     port = account.fcemu.listen.rpartition(":")[2]
     click.echo(report.url_map(account, int(port)))
@@ -30,7 +33,7 @@ def check(file: Path) -> None:
 
 @click.command()
 def schema() -> None:
-    """Print the JSON Schema of the configuration, for editors."""
+    """Print the JSON Schema of the configuration, for use in editors."""
     from fcemu.configuration.load import json_schema
 
     click.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))

@@ -1,4 +1,4 @@
-"""`fcemu exec`: serve while a command runs."""
+"""`fcemu exec` serves functions while a command runs."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from fcemu.cli.options import (
     LOG_FORMAT,
     LOOP,
     SCATTER,
-    WithCommand,
-    key_of_run,
-    load_file,
-    log_printer,
+    TrailingCommand,
+    fallback_key,
+    load_configuration,
+    open_log,
     runner_for,
-    with_key,
+    with_fallback_key,
     with_options,
 )
 
 
-@click.command("exec", cls=WithCommand)
+@click.command("exec", cls=TrailingCommand)
 @FILE
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port of the front; any free one by default.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port to listen on; by default a free port.")
 @LAZY
 @SCATTER
 @LOG
@@ -44,19 +44,22 @@ def exec_(
     log_format: str,
     loop: str,
 ) -> None:
-    """Serve the functions of FILE (default: trigger.yaml) while COMMAND runs, and exit as it does.
+    """Serve the functions of FILE while COMMAND runs.
 
-    COMMAND starts when requests will succeed, and finds the addresses in FCEMU_URL and FCEMU_WS_URL; of each function
-    in FCEMU_URL_NAME and FCEMU_WS_URL_NAME (upper case, `_` for `-`). Its input and output are untouched; should it
-    fail, the end of fcemu's log follows on stderr.
+    FILE is trigger.yaml unless you name another. COMMAND starts once requests will succeed. It finds the addresses in
+    the variables FCEMU_URL and FCEMU_WS_URL, and those of each function in FCEMU_URL_NAME and FCEMU_WS_URL_NAME (the
+    name in upper case, with `_` for `-`). COMMAND keeps its stdin, stdout and stderr, and fcemu exits with its exit
+    code. If COMMAND fails, the last lines of fcemu's log follow on stderr.
     """
     from fcemu.processes.command import Command
     from fcemu.serving.execution import execute
 
-    account = with_key(with_options(load_file(file).account, port=port, lazy=lazy, scatter=scatter), key_of_run()[0])
+    account = with_fallback_key(
+        with_options(load_configuration(file).account, port=port, lazy=lazy, scatter=scatter), fallback_key()[0]
+    )
     with (
-        contextlib.closing(Command(context.meta["command"])) as command,  # first: it forks
-        log_printer(log, log_format) as printer,
+        contextlib.closing(Command(context.meta["command"])) as command,  # first, because it forks
+        open_log(log, log_format) as printer,
         runner_for(loop) as runner,
     ):
         code = runner.run(execute(account, command, str(file.resolve()), printer))

@@ -1,4 +1,4 @@
-"""What are the commands, and how does the console script end?"""
+"""The group of all commands, and the entry point of the console script."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from fcemu.errors import ConfigError, FcemuError
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="fcemu")
 def cli() -> None:
-    """Run Function Compute HTTP and WebSocket functions locally, with their trigger enforced."""
+    """Run Alibaba Cloud Function Compute HTTP and WebSocket functions locally, behind their HTTP trigger."""
 
 
 for _command in (serve, exec_, smoke, matrix, check, schema, sign, token, explain, ps, prune):
@@ -29,7 +29,10 @@ for _command in (serve, exec_, smoke, matrix, check, schema, sign, token, explai
 
 
 def main() -> NoReturn:
-    """The console script: set-up errors are printed, not traced; exit code 1, or 2 for a bad configuration."""
+    """Run the command line. Set-up errors are printed without a traceback.
+
+    The exit code is then 1, or 2 if the configuration is wrong.
+    """
     try:
         cli.main(standalone_mode=True)
     except FcemuError as error:

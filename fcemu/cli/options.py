@@ -1,4 +1,4 @@
-"""Which options do several commands share, and what do they do to an account?"""
+"""Options that several commands share, and what commands make of them: an account, a log, an event loop."""
 
 from __future__ import annotations
 
@@ -24,24 +24,28 @@ if TYPE_CHECKING:
 
 FILE = click.argument("file", type=click.Path(path_type=Path), default=Path("trigger.yaml"))
 LAZY = click.option("--lazy", is_flag=True, help="Start instances at the first request, as the cloud does.")
-SCATTER = click.option(
-    "--scatter", is_flag=True, help="Send consecutive connections to different instances, on purpose."
+SCATTER = click.option("--scatter", is_flag=True, help="Send consecutive connections to different instances.")
+LOG_FORMAT = click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="Log lines for people, or one JSON object per line.",
 )
-LOG_FORMAT = click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True)
 LOG = click.option(
-    "--log", metavar="FILE", help="Write what happens, and what the functions print, there; `-` is stderr."
+    "--log", metavar="FILE", help="Write the log, with the functions' output, to this file; `-` means stderr."
 )
 LOOP = click.option(
     "--loop",
     type=click.Choice(["auto", "uvloop", "asyncio"]),
     default="auto",
     show_default=True,
-    help="Event loop; auto takes uvloop where it is installed.",
+    help="Event loop; `auto` uses uvloop if it is installed.",
 )
 
 
-class WithCommand(click.Command):
-    """Takes what follows `--` as the command line of another program."""
+class TrailingCommand(click.Command):
+    """A command that takes the command line of another program after `--`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Split the arguments at `--`."""
@@ -49,15 +53,15 @@ class WithCommand(click.Command):
         ctx.meta["command"] = args[mark + 1 :]
         rest = super().parse_args(ctx, args[:mark])
         if not ctx.meta["command"] and not ctx.resilient_parsing:
-            raise click.UsageError(f"write the command behind `--`: {ctx.command_path} trigger.yaml -- npm test")
+            raise click.UsageError(f"write the command after `--`: {ctx.command_path} trigger.yaml -- npm test")
         return rest
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
         return [*super().collect_usage_pieces(ctx), "-- COMMAND [ARGUMENT]..."]
 
 
-class WithCommandOrList(WithCommand):
-    """Like `WithCommand`, but `--list` needs no command."""
+class TrailingCommandOrList(TrailingCommand):
+    """A `TrailingCommand` that needs no other program with `--list`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Split the arguments at `--`, unless `--list` is among them."""
@@ -66,11 +70,11 @@ class WithCommandOrList(WithCommand):
         return super().parse_args(ctx, args)
 
 
-def load_file(file: Path) -> Configuration:
-    """Load a configuration.
+def load_configuration(file: Path) -> Configuration:
+    """Load a configuration file.
 
     Raises:
-        ConfigError: it has mistakes.
+        ConfigError: the file has mistakes.
     """
     from fcemu.configuration.load import load
 
@@ -86,7 +90,7 @@ def with_options(
     scatter: bool = False,
     on_reload: OnReload | None = None,
 ) -> Account:
-    """The account with what the command line says otherwise."""
+    """The account with the settings that the command line overrides."""
     current_host, _, current_port = account.fcemu.listen.rpartition(":")
     update = {
         "listen": f"{host or current_host}:{current_port if port is None else port}",
@@ -97,24 +101,28 @@ def with_options(
     return account.model_copy(update={"fcemu": account.fcemu.model_copy(update=update)})
 
 
-def key_of_run() -> tuple[AccessKey, bool]:
-    """The key pair of a configuration that names none: the environment's, or one that is made; and whether it was."""
+def fallback_key() -> tuple[AccessKey, bool]:
+    """The key pair for a configuration without `accessKeys`.
+
+    Returns:
+        The key pair of the environment, or a new one; and whether it is new.
+    """
     from fcemu.configuration import access_keys
 
     known = access_keys.from_environment(os.environ)
-    return known or access_keys.made(secrets.token_hex(24)), known is None
+    return known or access_keys.generate(secrets.token_hex(24)), known is None
 
 
-def with_key(account: Account, key: AccessKey) -> Account:
-    """The account with a key pair, if somebody asks for signatures and it has none."""
+def with_fallback_key(account: Account, key: AccessKey) -> Account:
+    """The account with `key`, if it verifies signatures and has no key of its own."""
     from fcemu.configuration import access_keys
 
-    needs_key = not account.accessKeys and access_keys.wanted(account)
+    needs_key = not account.accessKeys and access_keys.verifies_signatures(account)
     return account.model_copy(update={"accessKeys": [key]}) if needs_key else account
 
 
-def name_in_repository(file: Path) -> str:
-    """The file as GitHub names it, relative to the repository; elsewhere as it was given."""
+def repository_path(file: Path) -> str:
+    """The path of a file relative to the repository, as annotations of GitHub Actions need it; elsewhere as given."""
     workspace = os.environ.get("GITHUB_WORKSPACE")
     if workspace and file.resolve().is_relative_to(Path(workspace).resolve()):
         return str(file.resolve().relative_to(Path(workspace).resolve()))
@@ -122,8 +130,12 @@ def name_in_repository(file: Path) -> str:
 
 
 @contextlib.contextmanager
-def log_printer(log: str | None, log_format: str) -> Iterator[Printer | None]:
-    """What writes the log; nothing if nobody wants it."""
+def open_log(log: str | None, log_format: str) -> Iterator[Printer | None]:
+    """Open the log that --log names; None without --log.
+
+    Raises:
+        FcemuError: the file cannot be written.
+    """
     from fcemu.serving.printer import Printer
 
     with contextlib.ExitStack() as stack:
@@ -132,29 +144,29 @@ def log_printer(log: str | None, log_format: str) -> Iterator[Printer | None]:
             if log not in (None, "-"):
                 stream = stack.enter_context(open(log, "w", encoding="utf-8", errors="backslashreplace"))
         except OSError as error:
-            raise FcemuError(f"the log cannot be written: {error}") from error
+            raise FcemuError(f"the log file cannot be written: {error}") from error
         yield Printer(log_format, stream) if stream is not None else None
 
 
 def runner_for(loop: str) -> asyncio.Runner:
-    """A runner with the event loop that `--loop` names."""
+    """An asyncio runner with the event loop that --loop names."""
     import asyncio
 
     return asyncio.Runner(loop_factory=loop_factory(loop))
 
 
 def loop_factory(loop: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """What makes the event loop that `--loop` names; None for asyncio's own.
+    """A factory of the event loop that --loop names; None for asyncio's default.
 
     Raises:
-        FcemuError: uvloop is asked for, and is not installed.
+        FcemuError: --loop uvloop was given, and uvloop is not installed.
     """
     if loop != "asyncio":
         try:
             import uvloop
         except ImportError as error:
             if loop == "uvloop":
-                raise FcemuError("uvloop is not installed: pip install uvloop, or use --loop asyncio") from error
+                raise FcemuError("uvloop is not installed; run `pip install uvloop`, or pass --loop asyncio") from error
         else:
             return uvloop.new_event_loop
     return None

@@ -1,9 +1,4 @@
-"""What can be said on the command line?
-
-`serve`, `exec`, `smoke`, `matrix`; `check`, `schema`; `sign`, `token`, `explain`; `ps`, `prune`.
-
-Heavy modules are imported inside the commands that need them, so that `--help` answers at once.
-"""
+"""`fcemu serve` serves functions until it is stopped."""
 
 from __future__ import annotations
 
@@ -19,10 +14,10 @@ from fcemu.cli.options import (
     LOG_FORMAT,
     LOOP,
     SCATTER,
-    key_of_run,
-    load_file,
+    fallback_key,
+    load_configuration,
     runner_for,
-    with_key,
+    with_fallback_key,
     with_options,
 )
 
@@ -32,20 +27,26 @@ if TYPE_CHECKING:
 
 @click.command()
 @FILE
-@click.option("--example", is_flag=True, help="Serve the echo function that comes with fcemu instead of FILE.")
-@click.option("--host", help="Address to listen on, instead of that in `fcemu.listen`.")
-@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 takes any free one.")
+@click.option("--example", is_flag=True, help="Serve the echo function that comes with fcemu; FILE is not read.")
+@click.option("--host", help="Address to listen on; overrides `fcemu.listen`.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), help="Port to listen on; overrides `fcemu.listen`; 0 picks a free port."
+)
 @LAZY
 @SCATTER
-@click.option("--reload", is_flag=True, help="Follow changes of FILE and of the functions' code.")
+@click.option("--reload", is_flag=True, help="Apply changes to FILE and to the functions' code while serving.")
 @click.option(
     "--on-reload",
     type=click.Choice(["drain", "cut", "pin"]),
-    help="What becomes of open sockets when new code is ready, instead of `fcemu.onReload`.",
+    help="What to do with open sockets when new code is ready; overrides `fcemu.onReload`.",
 )
-@click.option("--debug", is_flag=True, help="Start functions so that a debugger can attach; nothing times out.")
-@click.option("--admin", metavar="HOST:PORT", help="Open the control plane there; port 0 takes any free one.")
-@click.option("--ready-file", type=click.Path(path_type=Path), help="Write the addresses as JSON once ready.")
+@click.option("--debug", is_flag=True, help="Let a debugger attach to the functions; nothing times out.")
+@click.option("--admin", metavar="HOST:PORT", help="Open the control plane at this address; port 0 picks a free port.")
+@click.option(
+    "--ready-file",
+    type=click.Path(path_type=Path),
+    help="Write the addresses to this file, as JSON, once requests will succeed.",
+)
 @LOG_FORMAT
 @LOOP
 def serve(
@@ -63,26 +64,27 @@ def serve(
     log_format: str,
     loop: str,
 ) -> None:
-    """Serve the functions of FILE (default: trigger.yaml) behind their HTTP triggers.
+    """Serve the functions of FILE behind their HTTP triggers.
 
-    Ctrl-C stops: functions get SIGTERM and `fcemu.stopGrace` seconds; a second Ctrl-C ends everything at once.
+    FILE is trigger.yaml unless you name another. Ctrl-C stops fcemu: functions get SIGTERM and have `fcemu.stopGrace`
+    seconds to exit. A second Ctrl-C kills everything at once.
     """
     if example and reload:
-        raise click.UsageError("--reload follows FILE; the example has none of its own")
+        raise click.UsageError("--reload watches FILE, which --example does not use")
     from fcemu.serving import run as serving
 
-    # Made once: what a client was told holds for the whole run, however often the file changes.
-    key, was_made = key_of_run()
+    # Chosen once: clients keep using the key that was printed at the start, even if the file changes.
+    key, was_generated = fallback_key()
 
     def load() -> Account:
-        account = _example_account() if example else load_file(file).account
+        account = _example_account() if example else load_configuration(file).account
         account = with_options(account, host=host, port=port, lazy=lazy, scatter=scatter, on_reload=on_reload)
-        return with_key(account, key)
+        return with_fallback_key(account, key)
 
     account = load()
     run = serving.Run(
         config="(example)" if example else str(file.resolve()),
-        made=key if was_made and key in account.accessKeys else None,
+        made=key if was_generated and key in account.accessKeys else None,
         ready_file=ready_file,
         log_format=log_format,
         debug=debug,
@@ -94,10 +96,10 @@ def serve(
 
 
 def _example_account() -> Account:
-    """The embedded example, run by the Python that runs fcemu: that one has the packages it needs."""
+    """The embedded example, run by the Python that runs fcemu, which has the packages that the example needs."""
     package = Path(__file__).parent.parent
     installed = package / "_example"
-    account = load_file(
+    account = load_configuration(
         (installed if installed.is_dir() else package.parent / "examples" / "echo-python") / "trigger.yaml"
     ).account
     function = account.functions[0]

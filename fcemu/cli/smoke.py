@@ -1,4 +1,4 @@
-"""`fcemu smoke`: check what a configuration promises."""
+"""`fcemu smoke` checks what a configuration promises."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from fcemu.cli.options import (
     LOG,
     LOG_FORMAT,
     LOOP,
-    key_of_run,
-    load_file,
-    log_printer,
-    name_in_repository,
+    fallback_key,
+    load_configuration,
+    open_log,
+    repository_path,
     runner_for,
-    with_key,
+    with_fallback_key,
 )
 from fcemu.cli.publish import print_and_publish
 from fcemu.errors import ConfigError
@@ -26,16 +26,16 @@ from fcemu.errors import ConfigError
 
 @click.command()
 @FILE
-@click.option("--function", "only", multiple=True, metavar="NAME", help="Check this one; may be repeated.")
-@click.option("--path", default="/", show_default=True, help="The path of requests, with a query if need be.")
-@click.option("--websocket", is_flag=True, help="Fail where a function does not take WebSockets.")
+@click.option("--function", "only", multiple=True, metavar="NAME", help="Check only this function; may be repeated.")
+@click.option("--path", default="/", show_default=True, help="Path of the requests; may include a query.")
+@click.option("--websocket", is_flag=True, help="Fail if a function does not accept WebSockets.")
 @click.option(
     "--timeout-scale",
     type=click.FloatRange(0, 1),
     default=0.0,
-    help="Wait for so much of each timeout in truth, such as 0.01; by default the clock is put forward.",
+    help="Fraction of each timeout to wait in real time, e.g. 0.01; by default only the clock is advanced.",
 )
-@click.option("--junit", type=click.Path(path_type=Path), help="Write the outcomes there, as JUnit XML.")
+@click.option("--junit", type=click.Path(path_type=Path), help="Write the results to this file as JUnit XML.")
 @LOG
 @LOG_FORMAT
 @LOOP
@@ -50,18 +50,21 @@ def smoke(
     log_format: str,
     loop: str,
 ) -> None:
-    """Check what the configuration FILE (default: trigger.yaml) promises: each function starts, answers, stops.
+    """Check that the functions of FILE do what it promises.
 
-    So are the refusals that its triggers promise, its limits and its timeout. Prints a table; in GitHub Actions also
-    annotations and the job's summary. Exit code 0 if nothing failed, 1 if something did, 2 for a bad configuration.
+    FILE is trigger.yaml unless you name another. Each function must start, answer and stop; its triggers must refuse
+    what they should; its limits and its timeout must hold. The results are printed as a table, in GitHub Actions also
+    as annotations and in the job summary. The exit code is 0 if nothing failed, 1 if something failed, and 2 if the
+    configuration is wrong.
     """
     from fcemu import outcomes
-    from fcemu.configuration.source_lines import Places
-    from fcemu.smoke import prober
+    from fcemu.configuration.source_lines import SourceLines
+    from fcemu.smoke.prober import SmokeRun
+    from fcemu.smoke.run import prepare, run_checks
 
-    shown = name_in_repository(file)
+    shown = repository_path(file)
     try:
-        account = with_key(load_file(file).account, key_of_run()[0])
+        account = with_fallback_key(load_configuration(file).account, fallback_key()[0])
     except ConfigError as error:
         if "GITHUB_ACTIONS" in os.environ:
             for finding in error.findings:
@@ -71,10 +74,10 @@ def smoke(
     if unknown := [name for name in only if name not in known]:
         raise click.BadParameter(f"no function {unknown[0]!r}; configured: {', '.join(known)}")
     if not path.startswith("/") or not path.isascii() or not path.isprintable() or " " in path:
-        raise click.BadParameter(f"{path!r} does not begin with / or is not percent-encoded")
-    prepared, identity = prober.prepared(account, file)
-    places = Places(file.read_text("utf-8"), os.environ)
-    run = prober.Smoke(
+        raise click.BadParameter(f"{path!r} must begin with / and be percent-encoded")
+    prepared, identity = prepare(account, file)
+    lines = SourceLines(file.read_text("utf-8"), os.environ)
+    run = SmokeRun(
         config=str(file.resolve()),
         shown=shown,
         account=prepared,
@@ -83,9 +86,9 @@ def smoke(
         only=frozenset(only),
         websocket=websocket,
         timeout_scale=timeout_scale,
-        line=places.line,
+        line=lines.line,
     )
-    with log_printer(log, log_format) as printer, runner_for(loop) as runner:
-        found = runner.run(prober.probe(run, printer))
-    print_and_publish(found, f"fcemu smoke {shown}", junit)
-    sys.exit(1 if outcomes.count(found, "failed") else 0)
+    with open_log(log, log_format) as printer, runner_for(loop) as runner:
+        results = runner.run(run_checks(run, printer))
+    print_and_publish(results, f"fcemu smoke {shown}", junit)
+    sys.exit(1 if outcomes.count(results, "failed") else 0)

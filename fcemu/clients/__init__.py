@@ -1,7 +1,7 @@
-"""Send what a test wants to send.
+"""Clients for tests: they send requests, open WebSockets, and issue tokens.
 
-client   requests and WebSockets of a test
+client   sends requests and opens WebSockets for the fixture `fc`
 request  a request as a value
-raw      a request sent exactly as it is
-tokens   key pairs and tokens
+raw      sends such a request byte for byte
+tokens   key pairs that sign JSON Web Tokens
 """

@@ -1,4 +1,4 @@
-"""How does a test send a request, open a WebSocket, and see how it ended?"""
+"""Sends requests and opens WebSockets for tests, and finds out how a WebSocket was closed."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from dataclasses import dataclass
 from email.message import Message
 from json import loads
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 import aiohttp
+import psutil
 
 _NO_CODE = 1005
-"""What a client is told where a Close frame came without a code (RFC 6455 7.1.5)."""
+"""The close code if the Close frame has none (RFC 6455 7.1.5)."""
 
 
 @dataclass(frozen=True)
 class Response:
-    """An answer.
+    """The answer to a request.
 
     Attributes:
-        headers: names in any case; `get_all` has each of several values.
+        headers: by name, in any case; `get_all` returns all values of a name.
     """
 
     status: int
@@ -40,23 +41,23 @@ class Response:
         """The body as JSON.
 
         Raises:
-            ValueError: it is none.
+            ValueError: the body is not JSON.
         """
         return loads(self.body)
 
     @property
     def code(self) -> str | None:
-        """The cloud's `Code` where the gateway answered with an error; None where the function answered."""
+        """The cloud's `Code` if the gateway refused the request; None if the function answered."""
         return self._error().get("Code")
 
     @property
     def message(self) -> str | None:
-        """The cloud's `Message` of such an error."""
+        """The cloud's `Message` if the gateway refused the request; None if the function answered."""
         return self._error().get("Message")
 
     @property
     def request_id(self) -> str:
-        """By which the journal knows the request."""
+        """The id of the request, as in the journal."""
         return str(self.headers.get("X-Fc-Request-Id", ""))
 
     def _error(self) -> dict[str, str]:
@@ -66,13 +67,13 @@ class Response:
 def request(
     port: int, method: str, target: str, headers: Mapping[str, str], body: bytes | None, timeout: float
 ) -> Response:
-    """Send a request to 127.0.0.1, and wait for its answer. Blocks; follows no redirects.
+    """Send a request to 127.0.0.1 and wait for the answer. Blocks; does not follow redirects.
 
     Args:
-        timeout: seconds without a byte after which it is given up.
+        timeout: seconds to wait for each part of the answer.
 
     Raises:
-        OSError: there was no answer, or not a whole one.
+        OSError: there was no answer, or it was incomplete.
     """
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
     try:
@@ -80,23 +81,40 @@ def request(
         answer = connection.getresponse()
         return Response(answer.status, answer.msg, answer.read())
     except http.client.HTTPException as error:
-        raise ConnectionError(f"there was no whole answer: {error!r}") from error
+        raise ConnectionError(f"the answer is incomplete: {error!r}") from error
     finally:
         connection.close()
 
 
-class Connecting:
-    """A WebSocket that is about to be opened: await it, or enter it. It is not closed before somebody closes it.
+class WebSocketsConnection(Protocol):
+    """A client's connection of the library `websockets`; these are the members that fcemu uses."""
+
+    @property
+    def close_code(self) -> int | None:
+        """The close code once the connection is closed."""
+        ...
+
+    def recv(self) -> Awaitable[object]:
+        """The next message."""
+        ...
+
+
+WebSocket = aiohttp.ClientWebSocketResponse | WebSocketsConnection
+"""A WebSocket that a test has opened."""
+
+
+class PendingWebSocket:
+    """A WebSocket to open: `await` it, or enter it with `async with`, which also closes it.
 
     Args:
         options: arguments of aiohttp's `ClientSession.ws_connect`.
-        closed: awaited behind the socket that was entered, with the id of its request.
+        on_close: awaited at the end of `async with`, after the socket is closed, with the id of its request.
     """
 
-    def __init__(self, url: str, options: Mapping[str, Any], closed: Callable[[str], Awaitable[object]]) -> None:
+    def __init__(self, url: str, options: Mapping[str, Any], on_close: Callable[[str], Awaitable[object]]) -> None:
         self._url = url
         self._options = options
-        self._closed = closed
+        self._on_close = on_close
         self._socket: aiohttp.ClientWebSocketResponse | None = None
 
     def __await__(self) -> Generator[Any, None, aiohttp.ClientWebSocketResponse]:
@@ -110,15 +128,15 @@ class Connecting:
     ) -> None:
         assert self._socket is not None
         await self._socket.close()
-        await self._closed(request_id(self._socket))
+        await self._on_close(request_id(self._socket))
 
     @property
     def is_open(self) -> bool:
-        """Nobody has closed it."""
+        """Whether it has been opened, and not been closed."""
         return self._socket is not None and not self._socket.closed
 
     def abandon(self) -> None:
-        """Let go of it. Its loop need not run, nor be there any more."""
+        """Drop the connection. The event loop need not run, or even exist any more."""
         assert self._socket is not None
         self._socket._response.close()
 
@@ -126,8 +144,10 @@ class Connecting:
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            raise RuntimeError("fc.connect() needs a running asyncio loop; another client can use fc.ws_url") from None
-        # A session per socket, which the socket outlives: with it the connection goes, and nothing is left to close.
+            raise RuntimeError(
+                "fc.connect() needs a running asyncio loop; without one, use another client with fc.ws_url"
+            ) from None
+        # One session per socket. The socket outlives the session, and closing the socket closes the connection.
         connector = aiohttp.TCPConnector(force_close=True, resolver=aiohttp.ThreadedResolver())
         async with aiohttp.ClientSession(connector=connector) as session:
             self._socket = await session.ws_connect(self._url, **self._options)
@@ -135,32 +155,39 @@ class Connecting:
         return self._socket
 
 
-def abandon(left: list[Connecting]) -> None:
-    """Let go of those that nobody has closed, so that their remains make no complaints in some later test."""
-    still_open = [connecting for connecting in left if connecting.is_open]
-    left.clear()
+def abandon(sockets: list[PendingWebSocket]) -> None:
+    """Drop the sockets that are still open and empty the list, so that no later test gets warnings about them."""
+    still_open = [socket for socket in sockets if socket.is_open]
+    sockets.clear()
     if still_open:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ResourceWarning)
-            for connecting in still_open:
-                connecting.abandon()
-            del still_open, connecting
+            for socket in still_open:
+                socket.abandon()
+            del still_open, socket
             gc.collect()
 
 
-def request_id(websocket: Any) -> str:
-    """The request id in the answer to a handshake; of aiohttp's, or of the library `websockets`."""
+def request_id(websocket: WebSocket) -> str:
+    """The request id in the answer to the handshake; empty if there is none."""
     response = getattr(websocket, "response", None) or getattr(websocket, "_response", None)
     return str(response.headers.get("X-Fc-Request-Id", "")) if response is not None else ""
 
 
-async def close_code(websocket: Any) -> int | None:
-    """Read such a WebSocket to its end; returns the close code that the client was told."""
+def is_connected(port: int) -> bool:
+    """Whether a client is connected to this port of this process."""
+    connections = psutil.Process().net_connections("tcp")
+    own = (each for each in connections if each.laddr and each.laddr.port == port)
+    return any(each.status == psutil.CONN_ESTABLISHED for each in own)
+
+
+async def close_code(websocket: WebSocket) -> int | None:
+    """Read a WebSocket until it is closed, and return the close code that the client got."""
     if isinstance(websocket, aiohttp.ClientWebSocketResponse):
         while not websocket.closed:
             message = await websocket.receive()
             if message.type is aiohttp.WSMsgType.CLOSE:
-                return int(message.data) or _NO_CODE  # which aiohttp's own `close_code` takes for 1006
+                return int(message.data) or _NO_CODE  # aiohttp's own `close_code` would be 1006
         return websocket.close_code
     while True:
         try:

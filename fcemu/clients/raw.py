@@ -1,4 +1,4 @@
-"""How is a request sent exactly as it is, and its answer read as far as it matters?"""
+"""Sends a request byte for byte, and reads the beginning of its answer."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from email.message import Message
 from fcemu.clients.client import Response
 from fcemu.clients.request import Request
 
-_ENOUGH = 64 * 1024
-"""Bytes of a body that are kept."""
+_MAX_BODY = 64 * 1024
+"""Bytes to keep of a body."""
 
 _ENDLESS = 1.0
-"""Seconds after which a body without a length is taken to be an endless stream."""
+"""Seconds after which a body without a length counts as an endless stream."""
 
 
-async def ask(port: int, request: Request, patience: float) -> Response:
-    """The answer to a request to 127.0.0.1. No client library has its say about what is sent.
+async def send(port: int, request: Request, timeout: float) -> Response:
+    """Send a request to 127.0.0.1 and return its answer. No client library changes what is sent.
 
     Args:
-        patience: seconds.
+        timeout: seconds until there must be an answer.
 
     Raises:
-        TimeoutError, OSError, asyncio.IncompleteReadError: there was none.
+        TimeoutError, OSError, asyncio.IncompleteReadError: there was no answer.
     """
-    async with asyncio.timeout(patience):
+    async with asyncio.timeout(timeout):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         try:
             writer.write(_bytes(request))
@@ -61,11 +61,11 @@ def _head(raw: bytes) -> tuple[int, Message]:
 
 
 async def _body(reader: asyncio.StreamReader, length: int | None) -> bytes:
-    """The beginning of a body. Its end is waited for: a client that leaves can cost an instance (D/08/058)."""
+    """The beginning of a body. Waits for its end: a client that disconnects early can cost an instance (D/08/058)."""
     body, read = b"", 0
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_ENDLESS if length is None else None):
-            while (length is None or read < length) and (part := await reader.read(_ENOUGH)):
+            while (length is None or read < length) and (part := await reader.read(_MAX_BODY)):
                 read += len(part)
-                body = (body + part)[:_ENOUGH]
+                body = (body + part)[:_MAX_BODY]
     return body

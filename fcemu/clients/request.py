@@ -1,4 +1,4 @@
-"""What does a client send, exactly as it is?"""
+"""A request, as a value, that is sent byte for byte."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ UPGRADE = (
     ("Sec-WebSocket-Key", "ZmNlbXUgc21va2UgdGVzdA=="),
     ("Sec-WebSocket-Version", "13"),
 )
-"""Headers of a WebSocket handshake."""
+"""The headers of a WebSocket handshake."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """A request without its credentials."""
+    """A request. `target` is its path and query; headers and body are sent as they are."""
 
     method: str
     host: str

@@ -1,4 +1,4 @@
-"""How does one get a token that a JWT trigger lets in? A key pair, its JWKS, and what it signs. (D/06/04)"""
+"""Key pairs: they sign tokens that a JWT trigger accepts, and print the JWKS for its configuration (D/06/04)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CURVES: dict[str, ec.EllipticCurve] = {"ES256": ec.SECP256R1(), "ES384": ec.SEC
 ALGORITHMS = (
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "HS256", "HS384", "HS512", "EdDSA",
 )  # fmt: skip
-"""What the cloud verifies (D/06/04)."""
+"""The algorithms that the cloud accepts (D/06/04)."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,8 @@ class KeyPair:
     """A key that signs tokens of one algorithm.
 
     Attributes:
-        kid: by which the JWKS and the tokens name it.
+        algorithm: one of `ALGORITHMS`.
+        kid: the key id in the JWKS and in the tokens.
     """
 
     algorithm: str
@@ -34,14 +35,14 @@ class KeyPair:
 
     @classmethod
     def generate(cls, algorithm: str = "ES256", kid: str | None = None) -> KeyPair:
-        """A new key pair.
+        """Generate a key pair.
 
         Raises:
-            ValueError: the algorithm is none of `ALGORITHMS`.
+            ValueError: the algorithm is not in `ALGORITHMS`.
         """
         kid = kid or f"fcemu-{secrets.token_hex(4)}"
         if algorithm not in ALGORITHMS:
-            raise ValueError(f"{algorithm} is none of {', '.join(ALGORITHMS)}")
+            raise ValueError(f"{algorithm} is not supported; use one of {', '.join(ALGORITHMS)}")
         key: Any
         match algorithm[:2]:
             case "RS" | "PS":
@@ -56,10 +57,10 @@ class KeyPair:
 
     @classmethod
     def from_json(cls, text: str) -> KeyPair:
-        """A key pair that `to_json` wrote.
+        """Load a key pair that `to_json` has written.
 
         Raises:
-            ValueError: it is no private JWK.
+            ValueError: the text is not a private JWK.
         """
         try:
             jwk = json.loads(text)
@@ -72,11 +73,11 @@ class KeyPair:
         return cls(algorithm, kid, key)
 
     def to_json(self) -> str:
-        """The private key as a JWK. Whoever has it can make tokens."""
+        """The private key as a JWK. Keep it secret: it can sign tokens."""
         return json.dumps({**self._jwk(self._key), "alg": self.algorithm, "kid": self.kid})
 
     def jwks(self) -> dict[str, list[dict[str, Any]]]:
-        """What `authConfig.jwks` needs: the public key (of HS* the secret itself)."""
+        """The value for `authConfig.jwks`: the public key, or for HS* the secret itself."""
         public = self._key if isinstance(self._key, bytes) else self._key.public_key()
         jwk = {name: value for name, value in self._jwk(public).items() if name != "key_ops"}
         return {"keys": [{**jwk, "kid": self.kid, "alg": self.algorithm, "use": "sig"}]}
@@ -85,9 +86,9 @@ class KeyPair:
         """A signed token.
 
         Args:
-            claims: what it says; they win over `iat` and `exp`.
-            wall_now: seconds since 1970 UTC, its `iat`.
-            expires: seconds until its `exp`; None for a token without one.
+            claims: the claims; they override `iat` and `exp`.
+            wall_now: the time of issue, in seconds since 1970 UTC.
+            expires: seconds until it expires; None for a token that does not expire.
         """
         times = {"iat": int(wall_now)} | ({} if expires is None else {"exp": int(wall_now + expires)})
         return jwt.encode({**times, **claims}, self._key, algorithm=self.algorithm, headers={"kid": self.kid})

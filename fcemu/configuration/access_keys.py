@@ -1,4 +1,4 @@
-"""Which key pairs may sign requests?"""
+"""The key pairs that may sign requests: from the environment, or generated for one run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fcemu.model import AccessKey, Account
 
 
 def from_environment(environment: Mapping[str, str]) -> AccessKey | None:
-    """The key pair of the variables that the vendor's tools read, if they are set."""
+    """The key pair in the variables that the vendor's tools read; None if they are not set."""
     access_key_id = environment.get("ALIBABA_CLOUD_ACCESS_KEY_ID")
     secret = environment.get("ALIBABA_CLOUD_ACCESS_KEY_SECRET")
     if not access_key_id or not secret:
@@ -17,12 +17,12 @@ def from_environment(environment: Mapping[str, str]) -> AccessKey | None:
     return AccessKey(accessKeyId=access_key_id, accessKeySecret=secret, securityToken=token)
 
 
-def wanted(account: Account) -> bool:
-    """Whether any trigger or domain of the account checks signatures."""
+def verifies_signatures(account: Account) -> bool:
+    """Whether any trigger or custom domain of the account verifies signatures."""
     triggers = [trigger.triggerConfig.authType for function in account.functions for trigger in function.triggers]
     return "function" in (*triggers, *(domain.authConfig.authType for domain in account.customDomains))
 
 
-def made(random_hex: str) -> AccessKey:
-    """A key pair for one run, from at least 48 random hexadecimal digits."""
+def generate(random_hex: str) -> AccessKey:
+    """A new key pair for one run, made of `random_hex`: at least 48 random hexadecimal digits."""
     return AccessKey(accessKeyId=f"fcemu-{random_hex[:12]}", accessKeySecret=random_hex[12:])

@@ -1,15 +1,15 @@
-"""What in a valid configuration will hurt later, here or in the cloud?"""
+"""Warns about settings that are valid but will cause trouble later, here or in the cloud."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from fcemu.errors import Finding
-from fcemu.model import LOCAL_EFFECT_MISSING, Account, CustomDomain, Function, HttpTrigger
+from fcemu.model import NO_LOCAL_EFFECT, Account, CustomDomain, Function, HttpTrigger
 
 
 def advice(account: Account) -> list[Finding]:
-    """The warnings about an account, in the order of its functions and domains."""
+    """The warnings about an account, in the order of its functions and custom domains."""
     found = [finding for function in account.functions for finding in _of_function(function)]
     return found + [finding for domain in account.customDomains for finding in _of_domain(domain)]
 
@@ -19,28 +19,28 @@ def _of_function(function: Function) -> Iterator[Finding]:
     takes_sockets = any("GET" in trigger.triggerConfig.methods for trigger in function.triggers)
     if not function.triggers:
         yield Finding(
-            "it has no HTTP trigger, so its address answers 404 TriggerNotFound; add `triggers: [{triggerName: "
+            "it has no HTTP trigger, so its address answers 404 TriggerNotFound; write `triggers: [{triggerName: "
             "http-trigger, triggerType: http, triggerConfig: {methods: [GET, POST], authType: anonymous}}]`",
             subject=subject,
         )
     if "timeout" not in function.model_fields_set:
         yield Finding(
-            "`timeout` is not written, so it is 3 seconds: every WebSocket is cut 3 seconds after it opened (close "
+            "`timeout` is not set, so it is 3 seconds: every WebSocket is cut 3 seconds after it was opened (close "
             "code 1006), and a slower response becomes 502; write for example `timeout: 900` (at most 86400)",
             subject=subject,
         )
     if takes_sockets and function.instanceConcurrency == 1:
         yield Finding(
-            "`instanceConcurrency` is 1, so each open WebSocket occupies, and bills, an instance of its own, and "
+            "`instanceConcurrency` is 1, so each open WebSocket has, and is billed for, an instance of its own, and "
             "clients on different sockets share no memory; write for example `instanceConcurrency: 100`",
             subject=subject,
         )
     defaults = Function.model_fields
-    unused = [key for key in LOCAL_EFFECT_MISSING if getattr(function, key) not in (None, defaults[key].default)]
+    unused = [key for key in NO_LOCAL_EFFECT if getattr(function, key) not in (None, defaults[key].default)]
     if unused:
         yield Finding(
-            f"{_listed(unused)} accepted but without effect here: the cloud applies what is written, so test what "
-            "depends on it there",
+            f"{_listed(unused)} accepted but without effect here; the cloud applies it, so test there what depends on "
+            "it",
             subject=subject,
         )
     for trigger in function.triggers:
@@ -52,7 +52,7 @@ def _of_trigger(function: Function, trigger: HttpTrigger) -> Iterator[Finding]:
     config = trigger.triggerConfig
     if "GET" not in config.methods:
         yield Finding(
-            "`methods` lacks GET, which every WebSocket handshake is: the cloud answers it with 403; write "
+            "`methods` lacks GET, but every WebSocket handshake is a GET request: the cloud answers it with 403; write "
             f"`methods: [{', '.join(('GET', *config.methods))}]`",
             subject=subject,
         )
@@ -71,8 +71,8 @@ def _of_domain(domain: CustomDomain) -> Iterator[Finding]:
 
 def _not_emulated(subject: str, key: str) -> Finding:
     return Finding(
-        f"`{key}` is accepted but not emulated yet: the cloud applies it, fcemu does not; remove it here, or test what "
-        "depends on it in the cloud",
+        f"`{key}` is accepted but not emulated yet: the cloud applies it, fcemu does not; remove it, or test in the "
+        "cloud what depends on it",
         subject=subject,
     )
 

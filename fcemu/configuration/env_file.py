@@ -1,4 +1,4 @@
-"""Which variables does `fcemu.envFile` give to every function?"""
+"""Reads the variables in `fcemu.envFile`."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from fcemu.errors import FcemuError
 from fcemu.model import Account
 
 
-def env_file(account: Account) -> dict[str, str]:
+def read_env_file(account: Account) -> dict[str, str]:
     """The variables that `fcemu.envFile` gives to every function.
 
     Raises:
-        FcemuError: the file is not there.
+        FcemuError: the file does not exist.
     """
     path = account.fcemu.envFile
     if path is None:

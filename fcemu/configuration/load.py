@@ -1,7 +1,11 @@
-"""What does a configuration file say? YAML in; an `Account` out, or every mistake with its line.
+"""Loads a configuration file: YAML in; an `Account` out, or every mistake with its line.
 
-The stages, each adding to the findings: YAML nodes to plain data with lines; one of three shapes to one account; what
-the API writes differently (JSON in strings, relative folders) made equal; the models' own checks, put into words.
+The stages, each of which adds findings:
+
+1. from YAML to plain data with line numbers,
+2. from one of three shapes (one function, `functions:`, s.yaml) to the data of an account,
+3. normalise what can be written in several ways: JSON in strings, relative folders,
+4. validate the data with the models, and explain what they refuse.
 """
 
 from __future__ import annotations
@@ -17,15 +21,13 @@ from typing import Any
 from fcemu.configuration import serverless_devs
 from fcemu.configuration.translation import ACCOUNT_KEYS, Translation
 from fcemu.configuration.validation import shown, validate
-from fcemu.configuration.yaml_lines import Unusable, parse
+from fcemu.configuration.yaml_lines import UnusableFile, parse
 from fcemu.errors import ConfigError, Finding, KeyPath
 from fcemu.model import Account, Function
 
 _USUAL_NAMES = ("trigger.yaml", "trigger.yml", "s.yaml", "s.yml")
 
-_WAYS_TO_BEGIN = (
-    "describe one function (`functionName:` at the top), several (`functions:`), or give an s.yaml (`resources:`)"
-)
+_SHAPES = "write one function (`functionName:` at the top level), several (`functions:`), or an s.yaml (`resources:`)"
 
 
 @dataclass(frozen=True)
@@ -33,9 +35,9 @@ class Configuration:
     """A configuration that can be served.
 
     Attributes:
-        account: what it describes; its folders and files are absolute paths.
+        account: the account that it describes; all paths in it are absolute.
         path: the file, as it was given.
-        ignored: what is written there but left out, such as triggers of other types.
+        ignored: the parts of the file that are left out, such as triggers of other types.
     """
 
     account: Account
@@ -47,21 +49,21 @@ def load(path: Path) -> Configuration:
     """Read a configuration file: one function, several under `functions:`, or an s.yaml of Serverless Devs.
 
     Args:
-        path: the file; what it names relatively is meant relative to its folder.
+        path: the file; paths in it are relative to its folder.
 
     Raises:
-        ConfigError: the file cannot be used; it holds every mistake found, in the order of lines.
+        ConfigError: the file cannot be used; the error has every mistake, in the order of lines.
     """
     file = str(path)
     try:
         reader, data = parse(_read(path))
         translation = _account_data(data, known=bool(reader.unreadable))
-    except Unusable as unusable:
+    except UnusableFile as unusable:
         raise ConfigError([Finding(unusable.text, file=file, line=unusable.line)]) from None
     _normalise(translation, path.parent)
     account, invalid = validate(translation)
 
-    # The models do not report again what an earlier stage has found.
+    # Report only once what an earlier stage has found, too.
     known = {finding.path for finding in (*reader.unreadable, *translation.mistakes)}
     mistakes = [*reader.duplicates, *reader.unreadable, *translation.mistakes]
     mistakes += [finding for finding in invalid if finding.path not in known]
@@ -90,30 +92,30 @@ def _read(path: Path) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
-        raise Unusable("this line is not UTF-8; save the file with the encoding UTF-8", line) from None
+        raise UnusableFile("this line is not UTF-8; save the file as UTF-8", line) from None
     except FileNotFoundError:
-        text = "there is no such file" + _instead_of(path.parent, "fcemu serve --example runs without one")
+        text = "this file does not exist" + _alternative(path.parent, "`fcemu serve --example` needs no file")
     except IsADirectoryError:
-        text = "this is a folder, not a file" + _instead_of(path, "name the YAML file in it")
+        text = "this is a folder, not a file" + _alternative(path, "pass the YAML file in it")
     except (OSError, ValueError) as error:
         text = f"the file cannot be read: {getattr(error, 'strerror', None) or error}"
-    raise Unusable(text)
+    raise UnusableFile(text)
 
 
-def _instead_of(folder: Path, otherwise: str) -> str:
-    there = next((folder / name for name in _USUAL_NAMES if os.path.isfile(folder / name)), None)
-    return f"; did you mean {there}?" if there else f"; {otherwise}"
+def _alternative(folder: Path, otherwise: str) -> str:
+    existing = next((folder / name for name in _USUAL_NAMES if os.path.isfile(folder / name)), None)
+    return f"; did you mean {existing}?" if existing else f"; {otherwise}"
 
 
 # --- three shapes, one account ------------------------------------------------------------------------------------
 
 
 def _account_data(data: Any, known: bool) -> Translation:
-    """The account's data. `known`: there is a finding already, so that an empty file needs no other."""
+    """The data of the account. `known`: there already is a finding, so an empty file needs no further one."""
     if data is None and not known:
-        raise Unusable(f"the file is empty; {_WAYS_TO_BEGIN}")
+        raise UnusableFile(f"the file is empty; {_SHAPES}")
     if not isinstance(data, dict):
-        raise Unusable(f"expected a mapping (`key: value` lines), found {shown(data)}; {_WAYS_TO_BEGIN}")
+        raise UnusableFile(f"expected a mapping (`key: value` lines), found {shown(data)}; {_SHAPES}")
     if "resources" in data:
         return serverless_devs.translate(data, os.environ)
     if "functions" in data:
@@ -122,18 +124,18 @@ def _account_data(data: Any, known: bool) -> Translation:
         ]
         return Translation(dict(data), {(): ()}, mistakes=empty if data["functions"] == [] else [])
     if "services" in data and "functionName" not in data:
-        raise Unusable(
+        raise UnusableFile(
             "this is an s.yaml of edition 1 (Function Compute 2.0); fcemu reads edition 3 with component fc3"
         )
     if not data.keys() & {*Function.model_fields, *ACCOUNT_KEYS} and "functionname" not in map(str.lower, data):
-        raise Unusable(f"no key here is known; {_WAYS_TO_BEGIN}")
+        raise UnusableFile(f"none of these keys is known; {_SHAPES}")
     beside = {key: value for key, value in data.items() if key in ACCOUNT_KEYS}
     function = {key: value for key, value in data.items() if key not in ACCOUNT_KEYS}
     return Translation({**beside, "functions": [function]}, {(): (), ("functions", 0): ()})
 
 
 def _normalise(translation: Translation, folder: Path) -> None:
-    """Read the API's JSON texts, leave out other triggers, and make folders absolute; in place."""
+    """Parse JSON in strings, leave out triggers of other types, and make paths absolute; in place."""
     account = translation.account
     for index, function in _mappings(account.get("functions")):
         _resolve_code(translation, function, ("functions", index), folder)
@@ -165,11 +167,13 @@ def _resolve_code(translation: Translation, function: dict[str, Any], where: Key
         absolute = os.path.abspath(folder / code)
         function["code"] = absolute
         if not os.path.isdir(absolute):
-            what = "is a file; unpack it and name its folder" if os.path.isfile(absolute) else "does not exist"
-            translation.mistakes.append(Finding(f"the folder {absolute} {what}", place))
+            text = f"the folder {absolute} does not exist"
+            if os.path.isfile(absolute):
+                text = f"expected a folder, found the file {absolute}; unpack it, and write its folder"
+            translation.mistakes.append(Finding(text, place))
     elif isinstance(code, dict):
         here = code.get("src") if isinstance(code.get("src"), str) else "./code"
-        text = f"fcemu runs the code of a local folder, not a package in OSS; write `code: {here}`"
+        text = f"fcemu runs code from a local folder, not a package in OSS; write `code: {here}`"
         translation.mistakes.append(Finding(text, place))
 
 
@@ -181,9 +185,9 @@ def _keep_http_triggers(translation: Translation, function: dict[str, Any], wher
     for place, trigger in enumerate(triggers):
         source = translation.origin((*where, "triggers", place))
         kind = trigger.get("triggerType") if isinstance(trigger, dict) else None
-        # Something close to http is a slip, which the model explains.
+        # A type that resembles "http" is a typing mistake, which the model explains.
         if isinstance(kind, str) and not difflib.get_close_matches(kind.lower(), ["http"]):
-            text = f"a trigger of type {kind} is not served; fcemu emulates HTTP triggers only"
+            text = f"fcemu serves only HTTP triggers, not triggers of type {kind}"
             translation.ignored.append(Finding(text, source))
             continue
         translation.origins[*where, "triggers", len(kept)] = source
@@ -192,7 +196,7 @@ def _keep_http_triggers(translation: Translation, function: dict[str, Any], wher
 
 
 def _read_json(translation: Translation, mapping: dict[str, Any], key: str, where: KeyPath) -> None:
-    """Replace a JSON text by what it says: the API wants text where s.yaml has a mapping."""
+    """Replace a string by the JSON in it: the API takes a string where s.yaml has a mapping."""
     text = mapping.get(key)
     if not isinstance(text, str):
         return
@@ -206,17 +210,17 @@ def _read_json(translation: Translation, mapping: dict[str, Any], key: str, wher
         mapping[key] = value
     except (ValueError, RecursionError) as error:
         place = translation.origin((*where, key))
-        translation.mistakes.append(Finding(f"expected a mapping, or its JSON as a text: {error}", place))
+        translation.mistakes.append(Finding(f"expected a mapping, or a string with its JSON: {error}", place))
 
 
-# --- where it is --------------------------------------------------------------------------------------------------
+# --- lines --------------------------------------------------------------------------------------------------------
 
 
 def _located(file: str, lines: dict[KeyPath, int], findings: Iterable[Finding]) -> list[Finding]:
-    """The findings with file and line, in the order of lines; one in a merged block once, not once for each use."""
+    """The findings with file and line, in the order of lines. One in a merged block appears once, not once per use."""
     found: dict[tuple[int, str | int, str], Finding] = {}
     for finding in findings:
-        # What is not written, such as a missing key, is on the line of what it is missing from.
+        # A missing key has no line; take that of the mapping that lacks it.
         known = (finding.path[:length] for length in range(len(finding.path), 0, -1))
         line = next((lines[path] for path in known if path in lines), 1)
         last = finding.path[-1] if finding.path else ""

@@ -1,4 +1,4 @@
-"""Which account does a test mean? A configuration, with some keys changed."""
+"""Overrides keys of a configuration, for tests: an account or a mapping in; an `Account` out."""
 
 from __future__ import annotations
 
@@ -17,43 +17,43 @@ from fcemu.model import Account
 Data = dict[str, Any]
 
 
-def variant(
+def with_overrides(
     configuration: Account | Mapping[str, Any],
-    changes: Mapping[str, Any],
+    overrides: Mapping[str, Any],
     *,
     function: str | None = None,
     folder: Path,
     where: tuple[str, int],
     jwks: Callable[[], Data],
 ) -> Account:
-    """The account that a configuration describes when some of its keys have other values.
+    """The account that a configuration describes, with some keys overridden.
 
     Args:
-        configuration: an account; or a mapping as it would stand in a file: one function's keys, or `functions:`.
-        changes: keys of the function; of the account, such as `fcemu`; and `triggerConfig`, which is that of the
-            function's first trigger. Mappings are merged, None takes a key away, anything else replaces the former.
-        function: whose keys they are; may be left out where there is one function.
-        folder: what a relative `code` is relative to.
-        where: file and line to be named if something is wrong.
-        jwks: a key, as a JWK Set, that lets in wherever a JWT does; called only if that is so.
+        configuration: an account, or a mapping with the content of a file: one function's keys, or `functions:`.
+        overrides: keys of the function; keys of the account, such as `fcemu`; and `triggerConfig`, which is that of
+            the function's first trigger. A mapping is merged, None removes the key, any other value replaces it.
+        function: the function whose keys are overridden; may be omitted if there is only one.
+        folder: the folder that a relative `code` is relative to.
+        where: file and line for the error message.
+        jwks: returns a JWK Set whose keys are added wherever a JWT is accepted; called only if a JWT is.
 
     Raises:
-        ConfigError: it holds everything that is wrong.
+        ConfigError: the result is not valid; the error has every mistake.
     """
     if isinstance(configuration, Account):
         data = configuration.model_dump(exclude_unset=True)
     else:
         data = _account_data(dict(configuration))
     try:
-        index = _index_of(function, data["functions"], needed=not changes.keys() <= set(ACCOUNT_KEYS))
+        index = _index_of(function, data["functions"], needed=not overrides.keys() <= set(ACCOUNT_KEYS))
     except ValueError as error:
         raise ConfigError([Finding(str(error), (), *where)]) from None
-    data = copy.deepcopy(_changed(data, changes, index))
+    data = copy.deepcopy(_overridden(data, overrides, index))
     for each in _mappings(data["functions"]):
         if isinstance(code := each.get("code", "."), str):
             each["code"] = str(folder / code)
     _add_key(data, jwks)
-    # What is wrong with the one function that is meant is told as if its keys stood at the top.
+    # Report mistakes in the overridden function as if its keys were at the top level.
     origins: dict[KeyPath, KeyPath] = {(): ()} if index is None else {(): (), ("functions", index): ()}
     account, findings = validate(Translation(data, origins))
     if account is None:
@@ -70,22 +70,24 @@ def _account_data(data: Data) -> Data:
 
 
 def _index_of(function: str | None, functions: object, needed: bool) -> int | None:
-    """The position of the function that is meant; None if none is, and none is needed."""
+    """The index of the function; None if there is no single one and none is needed."""
     names = [str(each.get("functionName")) for each in _mappings(functions)]
     if function is None and len(names) != 1:
         if needed and names:
-            raise ValueError(f"say whose keys these are, with `function=`: one of {', '.join(names)}")
+            raise ValueError(
+                f"there are several functions; say which one these keys belong to: function= one of {', '.join(names)}"
+            )
         return None
     if function is not None and function not in names:
         raise ValueError(f"there is no function {function!r}; configured: {', '.join(names)}")
     return names.index(function) if function is not None else 0
 
 
-def _changed(data: Data, changes: Mapping[str, Any], index: int | None) -> Data:
-    merged = _merged(data, {key: value for key, value in changes.items() if key in ACCOUNT_KEYS})
+def _overridden(data: Data, overrides: Mapping[str, Any], index: int | None) -> Data:
+    merged = _merged(data, {key: value for key, value in overrides.items() if key in ACCOUNT_KEYS})
     if index is None:
         return merged
-    props = {key: value for key, value in changes.items() if key not in ACCOUNT_KEYS}
+    props = {key: value for key, value in overrides.items() if key not in ACCOUNT_KEYS}
     trigger = props.pop("triggerConfig", None)
     function = _merged(merged["functions"][index], props)
     if trigger is not None:
@@ -108,7 +110,7 @@ def _merged(base: Data, changes: Mapping[str, Any]) -> Data:
 
 
 def _add_key(data: Data, jwks: Callable[[], Data]) -> None:
-    """Let the key in wherever a JWT does; what has another form than it should is left to be found by the models."""
+    """Accept the key wherever a JWT is accepted. Malformed values are left for the models to report."""
     for config, name in _authentications(data):
         if config.get("authType") != "jwt":
             continue
@@ -124,7 +126,7 @@ def _add_key(data: Data, jwks: Callable[[], Data]) -> None:
 
 
 def _authentications(data: Data) -> Iterator[tuple[Data, str]]:
-    """What has an `authType`, each with the name of the key that belongs to it."""
+    """Each mapping with an `authType`, and the name of the key that configures it."""
     for function in _mappings(data.get("functions")):
         for trigger in _mappings(function.get("triggers")):
             if isinstance(config := trigger.get("triggerConfig"), dict):

@@ -1,7 +1,7 @@
-"""What does an s.yaml of Serverless Devs mean? Its fc3 and fc3-domain resources, as an account.
+"""Translates an s.yaml of Serverless Devs: its fc3 and fc3-domain resources become an account.
 
-Plain data in, plain data out; the models check the result afterwards. Because the result has other key paths than
-the file, every `Translation` says where its parts were written.
+Plain data in, plain data out; the models validate the result afterwards. The key paths of the result differ from those
+of the file, so a `Translation` records where each part was written.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Any
 
 from fcemu.configuration.translation import ACCOUNT_KEYS, Translation
 from fcemu.errors import Finding, KeyPath
-from fcemu.model import LOCAL_EFFECT_MISSING, Account
+from fcemu.model import NO_LOCAL_EFFECT, Account
 
 _IGNORED_TOP_LEVEL = ("edition", "name", "access", "vars", "resources", "actions", "flow", "template")
 
-# Known to the fc3 component, without a meaning for a request or for the server process.
+# Keys of the fc3 component that affect neither requests nor the server process.
 _IGNORED_PROPS = (
     "annotations", "customContainerConfig", "customDNS", "endpoint", "invocationRestriction", "resourceGroupId",
     "supplement", "tracingConfig",
@@ -24,7 +24,7 @@ _IGNORED_PROPS = (
 _IGNORED_TRIGGER_KEYS = ("invocationRole", "sourceArn")
 _IGNORED_DOMAIN_PROPS = ("endpoint", "region")
 
-_AUTO = "`auto` lets the cloud invent a name; use the function's local address"
+_AUTO = "with `auto` the cloud generates a domain name; here, use the function's local address"
 
 _EXPRESSION = re.compile(r"""\$\{((?:'[^']*'|"[^"]*"|[^'"}])*)\}""")
 _CALL = re.compile(
@@ -35,8 +35,8 @@ _REFERENCE = re.compile(r"""(?:vars|resources|this)(?:\.[\w-]+|\[\d+\]|\['[^']*'
 _SEGMENT = re.compile(r"""[\w-]+|'[^']*'|"[^"]*["]""")
 
 
-class _Unknown(Exception):
-    """An expression has no value here; the text says why."""
+class _Unresolved(Exception):
+    """An expression cannot be evaluated here; the message says why."""
 
 
 def translate(document: Mapping[str, Any], environment: Mapping[str, str]) -> Translation:
@@ -47,13 +47,13 @@ def translate(document: Mapping[str, Any], environment: Mapping[str, str]) -> Tr
         environment: the variables that `${env('NAME')}` reads.
 
     Returns:
-        The account's data with the findings; this function raises nothing.
+        The data of the account and the findings. This function never raises.
     """
     return _Translator(document, environment).result
 
 
 class _Translator:
-    """One s.yaml on its way to an account; `result` is filled on construction."""
+    """Translates one s.yaml when constructed; `result` is the translation."""
 
     def __init__(self, document: Mapping[str, Any], environment: Mapping[str, str]) -> None:
         self._document = document
@@ -69,7 +69,7 @@ class _Translator:
         for name, resource in resources.items():
             self._resource(name, resource)
         if not self._functions and not self.result.mistakes:
-            self._mistake(("resources",), "no resource here is a web function of the component `fc3`")
+            self._mistake(("resources",), "expected at least one web function; write a resource with `component: fc3`")
         self.result.account["functions"] = self._functions
         if self._domains and "customDomains" not in self.result.account:
             self.result.account["customDomains"] = self._domains
@@ -83,9 +83,9 @@ class _Translator:
                 else:
                     self.result.account[key] = value
             elif key == "extend":
-                self._mistake((key,), "fcemu does not read the file named here; give it the merged file")
+                self._mistake((key,), "fcemu does not follow `extend`; pass it the merged file")
             elif key not in _IGNORED_TOP_LEVEL:
-                self._ignore((key,), "not a key of s.yaml that fcemu reads")
+                self._ignore((key,), "fcemu does not read this key")
 
     def _resource(self, name: str, resource: object) -> None:
         path = ("resources", name)
@@ -94,9 +94,9 @@ class _Translator:
             return
         component = resource.get("component")
         if not isinstance(component, str):
-            self._mistake((*path, "component"), "write which component this is: `component: fc3`")
+            self._mistake((*path, "component"), "expected the name of a component; write `component: fc3`")
             return
-        # `devsapp/fc3@0.0.30` is the component fc3, too.
+        # `devsapp/fc3@0.0.30` also is the component fc3.
         kind = component.rpartition("/")[2].partition("@")[0]
         if kind == "fc":
             self._mistake(
@@ -104,7 +104,7 @@ class _Translator:
                 "`fc` is the component of Function Compute 2.0; use `component: fc3` and its props",
             )
         elif kind not in ("fc3", "fc3-domain"):
-            self._ignore(path, f"component `{component}` has no HTTP trigger; only fc3 and fc3-domain are read")
+            self._ignore(path, f"component `{component}` has no HTTP trigger; fcemu reads only fc3 and fc3-domain")
         elif "extend" in resource:
             self._mistake((*path, "extend"), "fcemu does not apply templates; use a YAML merge: `<<: *base`")
         elif not isinstance(props := resource.get("props"), dict):
@@ -116,22 +116,24 @@ class _Translator:
 
     def _function(self, props: dict[str, Any], path: KeyPath, resource: str) -> None:
         if not _is_served(props):
-            text = f"runtime {props.get('runtime')} without an HTTP trigger: nothing calls it over HTTP"
+            text = f"runtime {props.get('runtime')} without an HTTP trigger cannot be called over HTTP"
             self._ignore((*path, "runtime"), text)
             return
         function: dict[str, Any] = {}
         for key, value in props.items():
             if key in _IGNORED_PROPS:
                 self._ignore((*path, key), "has no effect on requests here")
-            elif key in LOCAL_EFFECT_MISSING:
-                # An expression that only the cloud can answer must not matter in a key that has no effect here.
+            elif key in NO_LOCAL_EFFECT:
+                # The key has no effect here, so an expression that only the cloud can evaluate is no mistake.
                 before = len(self.result.mistakes)
                 value = self._expanded(value, (*path, key), resource)
                 if len(self.result.mistakes) == before:
                     function[key] = value
                 else:
                     del self.result.mistakes[before:]
-                    self._ignore((*path, key), "its expression has no value here, and it has no effect here")
+                    self._ignore(
+                        (*path, key), "its expression cannot be evaluated here, and the key has no effect here"
+                    )
             elif key != "customDomain":
                 function[key] = self._expanded(value, (*path, key), resource)
         self._trim_triggers(function, path)
@@ -147,7 +149,7 @@ class _Translator:
                 trigger.pop(key, None)
 
     def _domain_prop(self, written: object, path: KeyPath, resource: str, function_name: object) -> None:
-        """A function's own `customDomain`: one route, to this function."""
+        """A function's own `customDomain`: one route that leads to this function."""
         where = (*path, "customDomain")
         domain = self._expanded(written, where, resource)
         if not isinstance(domain, dict):
@@ -167,7 +169,7 @@ class _Translator:
             self._add_domain(domain, where, (*where, "route"), path)
 
     def _add_domain(self, domain: dict[str, Any], where: KeyPath, route: KeyPath, props: KeyPath) -> None:
-        """Several functions may share one domain name: their routes are one domain's."""
+        """Add a domain. Several functions may name the same one; their routes are merged."""
         index, place = len(self._domains), 0
         for other, existing in enumerate(self._domains):
             if _same_domain(existing, domain):
@@ -183,7 +185,7 @@ class _Translator:
         self.result.origins[*new, "functionName"] = (*props, "functionName")
 
     def _domain_resource(self, props: dict[str, Any], path: KeyPath, resource: str) -> None:
-        """A resource of the component fc3-domain: already in the words of the API."""
+        """A resource of the component fc3-domain, whose keys are those of the API."""
         kept = {key: value for key, value in props.items() if key not in _IGNORED_DOMAIN_PROPS}
         domain = {key: self._expanded(value, (*path, key), resource) for key, value in kept.items()}
         if str(domain.get("domainName")).lower() == "auto":
@@ -193,7 +195,7 @@ class _Translator:
         self._domains.append(domain)
 
     def _expanded(self, value: Any, path: KeyPath, resource: str = "") -> Any:
-        """The value with its expressions replaced; those without a value stay, and become mistakes at `path`."""
+        """The value with its expressions evaluated; one that cannot be evaluated stays, and is a mistake at `path`."""
         if isinstance(value, dict):
             return {key: self._expanded(inner, (*path, key), resource) for key, inner in value.items()}
         if isinstance(value, list):
@@ -202,14 +204,14 @@ class _Translator:
             return value
         try:
             value = self._text(value, resource, ())
-        except _Unknown as unknown:
-            self._mistake(path, str(unknown))
+        except _Unresolved as unresolved:
+            self._mistake(path, str(unresolved))
             return value
-        # The environment knows text only; in environmentVariables text is what is wanted.
-        return _settled(value, as_text="environmentVariables" in path)
+        # Variables of the environment are strings; environmentVariables takes strings, other keys may not.
+        return _typed(value, as_text="environmentVariables" in path)
 
     def _text(self, text: str, resource: str, pending: tuple[str, ...]) -> Any:
-        """A text with its expressions replaced; the value itself where the text is one expression."""
+        """A string with its expressions evaluated; if it is a single expression, the value of that."""
         if whole := _EXPRESSION.fullmatch(text):
             return self._evaluate(whole[1].strip(), resource, pending)
         return _EXPRESSION.sub(lambda match: _as_text(self._evaluate(match[1].strip(), resource, pending)), text)
@@ -217,18 +219,18 @@ class _Translator:
     def _evaluate(self, expression: str, resource: str, pending: tuple[str, ...]) -> Any:
         shown = f"`${{{expression}}}`"
         if expression in pending:
-            raise _Unknown(f"the expression {shown} refers to itself")
+            raise _Unresolved(f"the expression {shown} refers to itself")
         if call := _CALL.fullmatch(expression):
             return self._call(call, shown)
         if not _REFERENCE.fullmatch(expression):
-            raise _Unknown(
-                f"the expression {shown} is not understood; fcemu knows ${{vars.x}}, ${{env('NAME')}}, "
-                "${resources.NAME.props.key} and ${this.props.key}. Write the value itself"
+            raise _Unresolved(
+                f"the expression {shown} is not supported; use ${{vars.x}}, ${{env('NAME')}}, "
+                "${resources.NAME.props.key} or ${this.props.key}, or write the value itself"
             )
         keys = [_unquoted(segment) for segment in _SEGMENT.findall(expression)]
         if keys[0] != "vars" and "output" in keys[1:3]:
-            raise _Unknown(f"the expression {shown} has a value only after a deployment; write the value itself")
-        # `this` is the resource that the expression stands in, also after a detour over another one.
+            raise _Unresolved(f"the expression {shown} has a value only after a deployment; write the value itself")
+        # `this` is the resource that contains the expression, even if another resource refers to it.
         path = ["resources", resource, *keys[1:]] if keys[0] == "this" else keys
         found: Any = self._document
         for key in path:
@@ -237,7 +239,7 @@ class _Translator:
             elif isinstance(found, list) and key.isdecimal() and int(key) < len(found):
                 found = found[int(key)]
             else:
-                raise _Unknown(f"the expression {shown} leads nowhere: there is no `{'.'.join(path)}` in this file")
+                raise _Unresolved(f"the expression {shown} cannot be evaluated: this file has no `{'.'.join(path)}`")
         owner = path[1] if path[0] == "resources" and len(path) > 1 else resource
         return self._deep(found, owner, (*pending, expression))
 
@@ -253,10 +255,12 @@ class _Translator:
         if call["name"] == "config":
             if argument == "AccountID":
                 return str(self._document.get("accountId", Account.model_fields["accountId"].default))
-            raise _Unknown(f"the expression {shown} reads a stored key; only ${{config('AccountID')}} has a value here")
+            raise _Unresolved(
+                f"the expression {shown} reads stored credentials; fcemu supports only ${{config('AccountID')}}"
+            )
         value = self._environment.get(argument)
         if value is None and default is None:
-            raise _Unknown(
+            raise _Unresolved(
                 f"the environment variable {argument} is not set; set it, or write a default: "
                 f"${{env('{argument}', '…')}}"
             )
@@ -270,15 +274,15 @@ class _Translator:
 
 
 class _FromEnvironment(str):
-    """A text that came from the environment, where numbers and truth values are texts, too."""
+    """A string from the environment; it may stand for a number or a boolean."""
 
 
-def _settled(value: Any, as_text: bool) -> Any:
-    """The value with each text from the environment read as the number or truth value that it writes."""
+def _typed(value: Any, as_text: bool) -> Any:
+    """The value with each string from the environment converted to the number or boolean in it."""
     if isinstance(value, dict):
-        return {key: _settled(inner, as_text) for key, inner in value.items()}
+        return {key: _typed(inner, as_text) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_settled(inner, as_text) for inner in value]
+        return [_typed(inner, as_text) for inner in value]
     if not isinstance(value, _FromEnvironment):
         return value
     if not as_text and value in ("true", "false"):
@@ -295,16 +299,16 @@ def _unquoted(text: str) -> str:
 
 
 def _as_text(value: Any) -> str:
-    """A value inside a longer text, as JavaScript would write it."""
+    """A value inside a longer string, as JavaScript would print it."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (dict, list)):
-        raise _Unknown("an expression inside a text must be a text or a number, not a mapping or a list")
+        raise _Unresolved("an expression inside a longer string must be a string or a number, not a mapping or a list")
     return "" if value is None else str(value)
 
 
 def _is_served(props: dict[str, Any]) -> bool:
-    """Whether HTTP requests reach the function, or would with a trigger: a custom runtime is always a server."""
+    """Whether the function is called over HTTP, or would be if it had a trigger: a custom runtime is a server."""
     runtime, triggers = props.get("runtime"), props.get("triggers")
     if not isinstance(runtime, str) or "${" in runtime or re.fullmatch(r"custom(\..*)?", runtime):
         return True
@@ -314,7 +318,7 @@ def _is_served(props: dict[str, Any]) -> bool:
 
 
 def _same_domain(one: Any, other: dict[str, Any]) -> bool:
-    """Whether both describe one domain, but for the routes; both need routes for that."""
+    """Whether two domains differ only in their routes; both must have routes."""
     try:
         routes = isinstance(one["routeConfig"]["routes"], list) and "routeConfig" in other
     except (KeyError, TypeError):

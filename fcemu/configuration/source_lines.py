@@ -1,4 +1,4 @@
-"""On which line of its file is a part of an account written?"""
+"""Finds the line on which a function, a trigger or a custom domain is written."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from fcemu.configuration.yaml_lines import parse
 from fcemu.errors import KeyPath
 
 
-class Places:
-    """The lines of a configuration that has been loaded.
+class SourceLines:
+    """The line numbers of a valid configuration.
 
     Args:
-        text: the file's content.
+        text: the content of the file.
         environment: the variables that an s.yaml reads.
     """
 
@@ -30,29 +30,32 @@ class Places:
             self._translation = Translation({**data, "functions": [data]}, {(): (), ("functions", 0): ()})
 
     def line(self, function: str = "", trigger: str | None = None, domain: str | None = None) -> int:
-        """The line of a function, of one of its triggers, or of a custom domain; 1 for what is not found.
+        """The line of a function, of one of its triggers, or of a custom domain.
 
         Args:
-            trigger: its name.
+            function, trigger, domain: names; `domain` takes precedence, then `trigger` of `function`.
+
+        Returns:
+            The line, counted from 1; 1 if it is not found.
         """
         account = self._translation.account
         if domain is not None:
             path = _path(account, "customDomains", "domainName", domain)
-            return self._of((*path, "domainName") if path else ())
+            return self._line_of((*path, "domainName") if path else ())
         path = _path(account, "functions", "functionName", function)
         if path and trigger is not None:
             inner = _path(account["functions"][path[-1]], "triggers", "triggerName", trigger)
-            return self._of((*path, *inner))
-        return self._of((*path, "functionName") if path else ())
+            return self._line_of((*path, *inner))
+        return self._line_of((*path, "functionName") if path else ())
 
-    def _of(self, path: KeyPath) -> int:
+    def _line_of(self, path: KeyPath) -> int:
         path = self._translation.origin(path)
         known = (path[:length] for length in range(len(path), 0, -1))
         return next((self._lines[path] for path in known if path in self._lines), 1)
 
 
 def _path(resource: Mapping[str, Any], key: str, name: str, value: str) -> KeyPath:
-    """Where the item of a list is whose name this is; empty if there is none."""
+    """The path of the item of `resource[key]` whose `name` is `value`; empty if there is none."""
     items = resource.get(key)
     for index, item in enumerate(items if isinstance(items, Sequence) else ()):
         if isinstance(item, Mapping) and str(item.get(name)).lower() == value.lower():

@@ -1,4 +1,4 @@
-"""What does a translation give? An account's data, its findings, and where each part was written."""
+"""The result of translating a file: the data of an account, its findings, and where each part was written."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from fcemu.errors import Finding, KeyPath
 from fcemu.model import Account
 
 ACCOUNT_KEYS = tuple(name for name in Account.model_fields if name != "functions")
-"""The keys that stand beside `resources:` (or beside one function's props) and are about the whole account."""
+"""Top-level keys about the whole account, next to `resources:`, `functions:` or one function's props."""
 
 
 @dataclass
 class Translation:
-    """An account as plain data, not yet checked.
+    """An account as plain data, not yet validated.
 
     Attributes:
-        account: the data that `Account` takes.
-        origins: where parts of `account` were written; a part that is not listed follows the nearest one above.
-        mistakes: what makes the file unusable.
-        ignored: what is left out, and why.
+        account: the data to validate as an `Account`.
+        origins: from a path in `account` to the path in the file; other paths follow their nearest ancestor.
+        mistakes: findings that make the file unusable.
+        ignored: findings about parts of the file that are left out.
     """
 
     account: dict[str, Any]
@@ -29,7 +29,7 @@ class Translation:
     ignored: list[Finding] = field(default_factory=list)
 
     def origin(self, path: KeyPath) -> KeyPath:
-        """The file's key path of a path in `account`."""
+        """The path in the file of a path in `account`."""
         for length in range(len(path), -1, -1):
             if (source := self.origins.get(path[:length])) is not None:
                 return (*source, *path[length:])

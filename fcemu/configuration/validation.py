@@ -1,4 +1,4 @@
-"""What is wrong with an account's data, in words? The models' checks, with what was expected and what to write."""
+"""Validates the data of an account, and explains each mistake: what was expected, what was found, what to write."""
 
 from __future__ import annotations
 
@@ -18,14 +18,18 @@ from fcemu.model import AUTH_CONFIGS, Account, Function, Resource
 
 
 def validate(translation: Translation) -> tuple[Account | None, list[Finding]]:
-    """The account, or the failures in its data."""
+    """Validate the data of an account.
+
+    Returns:
+        The account and no findings; or None and a finding for each mistake.
+    """
     try:
         return Account.model_validate(translation.account), []
     except ValidationError as error:
         failures = list(_failures(error, translation.account))
-    # The rules between several values are checked only where each of them is good: look again without the bad ones.
+    # Pydantic applies rules between values only if each value is valid: validate again without the invalid ones.
     rest = translation.account
-    for failure in reversed(failures):  # From the end: removing an item moves those after it.
+    for failure in reversed(failures):  # from the end, because removing an item moves those after it
         rest = _without(rest, failure.path)
     try:
         Account.model_validate(rest)
@@ -42,7 +46,7 @@ def validate(translation: Translation) -> tuple[Account | None, list[Finding]]:
 
 @dataclass(frozen=True)
 class _Failure:
-    """A value that a model does not accept: where (in the account's data), what kind of failure, and what is there."""
+    """A value that a model does not accept: its path in the account's data, the kind of failure, and the value."""
 
     path: KeyPath
     kind: str
@@ -50,11 +54,11 @@ class _Failure:
     context: dict[str, Any]
     text: str
     model: type[BaseModel] | None
-    """What the mapping around the value is read as."""
+    """The model of the mapping that contains the value."""
 
 
 def _failures(error: ValidationError, data: object) -> Iterator[_Failure]:
-    """What the models do not accept, one for each path: a value that fits none of several types fails once."""
+    """The values that the models do not accept, one per path even if a value matches none of several types."""
     seen: set[KeyPath] = set()
     for details in error.errors(include_url=False):
         kind, context, place = details["type"], details.get("ctx", {}), details["loc"]
@@ -66,7 +70,7 @@ def _failures(error: ValidationError, data: object) -> Iterator[_Failure]:
 
 
 def _existing(place: Iterable[str | int], data: Any, missing: bool) -> KeyPath:
-    """The parts of a place that are keys of the data; pydantic puts the names of types between them."""
+    """The path without the names of types that pydantic inserts; all other parts are keys of the data."""
     path: list[str | int] = []
     for part in place:
         inside = part in data if isinstance(data, dict) else isinstance(data, list) and isinstance(part, int)
@@ -79,7 +83,7 @@ def _existing(place: Iterable[str | int], data: Any, missing: bool) -> KeyPath:
 
 
 def _without(data: Any, path: KeyPath) -> Any:
-    """A copy without the value at `path`; items of a list of mappings stay, because they are known by position."""
+    """A copy without the value at `path`. Items of a list of mappings stay, so that indexes do not change."""
     key, *rest = path or (None,)
     if isinstance(data, dict) and key in data:
         if rest:
@@ -96,7 +100,7 @@ def _without(data: Any, path: KeyPath) -> Any:
 _EXAMPLES = {
     "BearerFormat": "BearerFormat: opaque",
     "accessKeyId": "accessKeyId: LTAI-local",
-    "accessKeySecret": "accessKeySecret: any-text",
+    "accessKeySecret": "accessKeySecret: any-string",
     "domainName": "domainName: ws.example.com",
     "enable": "enable: true",
     "functionName": "functionName: my-function",
@@ -123,7 +127,7 @@ _FORMS = {
     "triggerName": "a name of letters, digits, `_` and `-` that does not start with a digit or `-`",
     "httpGetUrl": "a path that starts with `/`",
     "path": "a path that starts with `/`",
-    "userName": "a text of 12 to 128 characters without `:`",
+    "userName": "a string of 12 to 128 characters without `:`",
     "listen": "a host and a port, such as `127.0.0.1:8080`",
 }
 
@@ -131,31 +135,31 @@ _SECRETS = {name for kind in Resource.__subclasses__() for name, field in kind.m
 
 
 def _explain(failure: _Failure, source: KeyPath) -> str:
-    """What was expected, what is there, and what to write instead."""
+    """What was expected, what was found, and what to write instead."""
     key = next((part for part in reversed(source) if isinstance(part, str)), "")
     kind, value, context = failure.kind, failure.value, failure.context
-    found = f"found {_kind(value) if key in _SECRETS else shown(value)}"
+    found = f"found {_type_name(value) if key in _SECRETS else shown(value)}"
     if value is None and kind.endswith("_type"):
-        return f"nothing is written here; remove the key, or write a value{_for_example(key)}"
+        return f"this key has no value; write{_example(key) or ' one'}, or remove the key"
     match kind:
         case "missing":
-            return f"this key is missing; write{_for_example(key) or f' `{key}: …`'}"
+            return f"this key is missing; write{_example(key) or f' `{key}: …`'}"
         case "extra_forbidden":
             return _unknown_key(failure, source)
         case "int_type" | "int_from_float":
-            return f"expected a whole number{_bounds(failure)}, {found}{_instead(_number(value, int), value)}"
+            return f"expected a whole number{_bounds(failure)}, {found}{_suggestion(_number(value, int), value)}"
         case "float_type":
-            return f"expected a number{_bounds(failure)}, {found}{_instead(_number(value, float), value)}"
+            return f"expected a number{_bounds(failure)}, {found}{_suggestion(_number(value, float), value)}"
         case "bool_type":
-            return f"expected true or false, {found}{_instead(_truth(value), value)}"
+            return f"expected true or false, {found}{_suggestion(_boolean(value), value)}"
         case "string_pattern_mismatch" | "string_type" if key in _FORMS:
             slash = f"/{value}" if key in ("httpGetUrl", "path") and isinstance(value, str) else ""
-            return f"expected {_FORMS[key]}, {found}{_instead(slash)}"
+            return f"expected {_FORMS[key]}, {found}{_suggestion(slash)}"
         case "string_type":
             if not isinstance(value, (bool, int, float)):
-                return f"expected a text, {found}"
+                return f"expected a string, {found}"
             quoted = "" if key in _SECRETS else f': `"{json.dumps(value)}"`'
-            return f"expected a text, {found}; put it in quotes{quoted}"
+            return f"expected a string, {found}; put it in quotes{quoted}"
         case "literal_error":
             return _one_of(str(context.get("expected", "")), value, found)
         case "greater_than" | "greater_than_equal" | "less_than" | "less_than_equal":
@@ -167,27 +171,27 @@ def _explain(failure: _Failure, source: KeyPath) -> str:
         case "string_too_long":
             return f"expected at most {context['max_length']} characters, found {len(value)}"
         case "too_short":
-            return f"expected at least one item{_instead(_EXAMPLES.get(key, ''))}"
+            return f"expected at least one item{_suggestion(_EXAMPLES.get(key, ''))}"
         case "too_long":
             return f"expected at most {context['max_length']} items, found {len(value)}"
         case "list_type":
             scalar = isinstance(value, (str, int, float))
-            return f"expected a list, {found}{_instead(f'{key}: [{value}]' if scalar else '')}"
+            return f"expected a list, {found}{_suggestion(f'{key}: [{value}]' if scalar else '')}"
         case "dict_type" | "model_type" | "model_attributes_type":
             return f"expected a mapping (`key: value` lines), {found}"
     return failure.text
 
 
-def _for_example(key: str) -> str:
+def _example(key: str) -> str:
     return f" `{_EXAMPLES[key]}`" if key in _EXAMPLES else ""
 
 
-def _instead(text: str, value: object = None) -> str:
-    """What to write instead of `value`; a text that should be something else loses its quotes."""
+def _suggestion(text: str, value: object = None) -> str:
+    """What to write instead of `value`. If `value` is a string but should not be, remove its quotes."""
     return f"; write `{text}`{' without quotes' if isinstance(value, str) else ''}" if text else ""
 
 
-def _kind(value: object) -> str:
+def _type_name(value: object) -> str:
     match value:
         case None:
             return "nothing"
@@ -196,26 +200,26 @@ def _kind(value: object) -> str:
         case int() | float():
             return "a number"
         case str():
-            return "a text"
+            return "a string"
         case list():
             return "a list"
     return "a mapping"
 
 
 def shown(value: object) -> str:
-    """A value in a message: short, on one line."""
+    """A value as it appears in a message: short, on one line."""
     match value:
         case bool():
             return "true" if value else "false"
         case int() | float():
             return str(value)
         case str():
-            return f"the text {value!r}" if len(value) <= 60 else f"the text {value[:57] + '...'!r}"
-    return _kind(value)
+            return f"the string {value!r}" if len(value) <= 60 else f"the string {value[:57] + '...'!r}"
+    return _type_name(value)
 
 
 def _number(value: object, kind: type[int] | type[float]) -> str:
-    """The number that was meant; empty if it is not clear."""
+    """The number that was probably meant; empty if that is not clear."""
     try:
         if isinstance(value, str) and math.isfinite(kind(value)):
             return value.strip()
@@ -226,8 +230,8 @@ def _number(value: object, kind: type[int] | type[float]) -> str:
     return ""
 
 
-def _truth(value: object) -> str:
-    """The truth value that was meant; empty if it is not clear."""
+def _boolean(value: object) -> str:
+    """The boolean that was probably meant; empty if that is not clear."""
     match str(value).lower():
         case "true" | "yes" | "on" | "1":
             return "true"
@@ -237,7 +241,7 @@ def _truth(value: object) -> str:
 
 
 def _bounds(failure: _Failure) -> str:
-    """The range of the number that is meant, from the model's own schema: ` from 1 to 86400`."""
+    """The allowed range of a number, from the model's schema: ` from 1 to 86400`."""
     model = failure.model
     schema = model.model_json_schema()["properties"].get(failure.path[-1], {}) if model else {}
     limits = {name: value for part in (schema, *schema.get("anyOf", ())) for name, value in part.items()}
@@ -253,7 +257,7 @@ def _bounds(failure: _Failure) -> str:
 
 
 def _one_of(expected: str, value: object, found: str) -> str:
-    """The allowed values, as pydantic lists them, and the nearest to what is there."""
+    """The allowed values, as pydantic lists them, and the one nearest to what was found."""
     allowed = [text or number for text, number in re.findall(r"'([^']*)'|(\d+)", expected)]
     near = _nearest(str(value), allowed)
     number = isinstance(value, str) and near.isdecimal()
@@ -262,11 +266,11 @@ def _one_of(expected: str, value: object, found: str) -> str:
 
 
 def _unknown_key(failure: _Failure, source: KeyPath) -> str:
-    """Which key was meant: one of another level by its exact name, or one of this level by similarity."""
+    """Suggest a key: one of another level with the same name, or a similar one of this level."""
     key, model = str(failure.path[-1]), failure.model
     models = [model] if model else []
     if len(source) == 1 and model is Function:
-        models.append(Account)  # One function's props stand at the top, beside the account's keys.
+        models.append(Account)  # the keys of one function are at the top level, next to the account's
     names = [name for model in models for name in model.model_fields]
     here = any(key.lower() == name.lower() for name in names)
     below = "" if here else next(filter(None, (_deeper(model, key) for model in models)), "")
@@ -282,7 +286,7 @@ def _nearest(text: str, candidates: Iterable[str]) -> str:
 
 
 def _deeper(model: type[BaseModel], key: str) -> str:
-    """Where a key of this name stands below the model: `triggers[0].triggerConfig.methods`; empty if nowhere."""
+    """The path of a key of this name below the model: `triggers[0].triggerConfig.methods`; empty if none."""
     level = [("", model)]
     while level:
         below = []
@@ -299,7 +303,7 @@ def _deeper(model: type[BaseModel], key: str) -> str:
 
 
 def _model_at(path: KeyPath, data: Any) -> type[BaseModel] | None:
-    """The model that the mapping at `path` is read as; None inside values of any form."""
+    """The model of the mapping at `path`; None if it has none."""
     model: type[BaseModel] | None = Account
     for part in path:
         if isinstance(part, str):

@@ -1,4 +1,4 @@
-"""What does a YAML file say, and on which line? Text in; plain data with the line of each key and item out."""
+"""Parses YAML: text in; plain data, and the line of each key and list item, out."""
 
 from __future__ import annotations
 
@@ -9,12 +9,17 @@ import yaml
 
 from fcemu.errors import Finding, KeyPath
 
-_MANY_NODES = 100_000
-"""More than any configuration has; anchors that contain anchors can make a short file endless."""
+_MAX_NODES = 100_000
+"""More nodes than any configuration has. Nested aliases can make a short file expand without end."""
 
 
-class Unusable(Exception):
-    """The file stops here: nothing behind this line could be judged."""
+class UnusableFile(Exception):
+    """The file cannot be read beyond a line.
+
+    Attributes:
+        text: what is wrong, and what to do.
+        line: counted from 1.
+    """
 
     def __init__(self, text: str, line: int = 1) -> None:
         super().__init__(text)
@@ -23,7 +28,7 @@ class Unusable(Exception):
 
 
 class _Loader(yaml.SafeLoader):
-    """The plain scalars of YAML 1.2, as Serverless Devs reads them: `on` and `12:30` are texts, `010` is ten."""
+    """Resolves plain scalars as YAML 1.2 and Serverless Devs do: `on` and `12:30` are strings, `010` is ten."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
 
@@ -41,23 +46,26 @@ for _tag, _pattern, _first in (
 ):
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"(?:{_pattern})\\Z"), list(_first))
 
-_ADVICE = {
+_REMEDIES = {
     "cannot start any token": "indent with spaces instead of tabs; quote a value that starts with @ or `",
     "mapping values are not allowed": "quote a value that contains `: `, and check the indentation",
-    "could not find expected ':'": "write `key: value`, with a blank behind the colon",
-    "expected <block end>": "keys that belong together start in the same column",
-    "another document": "keep one document in a file: remove everything from the second `---` on",
+    "could not find expected ':'": "write `key: value`, with a space after the colon",
+    "expected <block end>": "keys of one mapping must start in the same column",
+    "another document": "a file may have only one document; remove everything from the second `---` on",
     "found unexpected end of stream": "a quote or bracket is not closed",
     "expected ',' or": "a bracket is not closed, or a comma is missing",
-    "undefined alias": "an anchor (&name) stands above its aliases (*name); quote a text that starts with *",
+    "undefined alias": "an anchor (&name) must come before its aliases (*name); quote a string that starts with *",
 }
 
 
 def parse(text: str) -> tuple[Reader, Any]:
-    """The file's content as plain data, None where it is empty; the reader knows the lines.
+    """Parse YAML.
+
+    Returns:
+        The reader, which has the lines; and the content as plain data, None if it is empty.
 
     Raises:
-        Unusable: it is no YAML.
+        UnusableFile: the text is not valid YAML.
     """
     reader = Reader()
     try:
@@ -66,20 +74,28 @@ def parse(text: str) -> tuple[Reader, Any]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         what = str(error.problem or error.context)
-        advice = "".join(f"; {advice}" for sign, advice in _ADVICE.items() if sign in what)
-        raise Unusable(f"this is not valid YAML: {what}{advice}", mark.line + 1 if mark else 1) from None
+        remedies = "".join(f"; {remedy}" for sign, remedy in _REMEDIES.items() if sign in what)
+        raise UnusableFile(f"this is not valid YAML: {what}{remedies}", mark.line + 1 if mark else 1) from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        raise Unusable(f"this line has a character that YAML does not allow (#x{error.character:04x})", line) from None
+        raise UnusableFile(
+            f"this line has a character that YAML does not allow (#x{error.character:04x})", line
+        ) from None
     except RecursionError:
-        raise Unusable("this is nested too deeply, or an anchor contains itself") from None
+        raise UnusableFile("this is nested too deeply, or an anchor contains itself") from None
     except (yaml.YAMLError, ValueError, OverflowError) as error:
-        raise Unusable(f"this is not valid YAML: {error}") from None
+        raise UnusableFile(f"this is not valid YAML: {error}") from None
     return reader, data
 
 
 class Reader:
-    """Turns YAML nodes into plain data, and remembers the line of each key and list item."""
+    """Converts YAML nodes to plain data.
+
+    Attributes:
+        lines: the line of each key and list item, counted from 1.
+        duplicates: keys that are written twice.
+        unreadable: values and keys that cannot be converted.
+    """
 
     def __init__(self) -> None:
         self.lines: dict[KeyPath, int] = {}
@@ -88,10 +104,12 @@ class Reader:
         self._nodes = 0
 
     def read(self, node: yaml.Node, path: KeyPath) -> Any:
-        """The plain data of a node. Aliases are followed, so that each use has its own copy and its own path."""
+        """The plain data of a node. Aliases are expanded: each use has its own copy and its own path."""
         self._nodes += 1
-        if self._nodes > _MANY_NODES:
-            raise Unusable("the anchors of this file multiply to more values than fcemu reads", _line(node))
+        if self._nodes > _MAX_NODES:
+            raise UnusableFile(
+                f"the aliases of this file expand to more than {_MAX_NODES} values; use fewer of them", _line(node)
+            )
         if isinstance(node, yaml.MappingNode):
             data = {}
             for key, (key_node, value) in self._entries(node, path).items():
@@ -108,12 +126,12 @@ class Reader:
             return _scalar(node)
         except (KeyError, ValueError):
             kind = node.tag.rpartition(":")[2]
-            text = f"this cannot be read as {kind!r}; write a plain value, or put a text in quotes"
+            text = f"this cannot be read as {kind!r}; write a plain value, or put a string in quotes"
             self.unreadable.append(Finding(text, path))
             return None
 
     def _entries(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, tuple[yaml.Node, yaml.Node]]:
-        """Key and value nodes by key; what is written wins over what `<<` merges, and earlier merges over later."""
+        """Key and value nodes by key. Own keys take precedence over merged ones, earlier merges over later ones."""
         merged: dict[str, tuple[yaml.Node, yaml.Node]] = {}
         written: dict[str, tuple[yaml.Node, yaml.Node]] = {}
         for key_node, value in node.value:
@@ -123,16 +141,20 @@ class Reader:
                         merged = {**self._entries(base, path), **merged}
                     else:
                         self.lines[*path, "<<"] = _line(key_node)
-                        self.unreadable.append(Finding("`<<` takes a mapping, such as `<<: *base`", (*path, "<<")))
+                        self.unreadable.append(
+                            Finding("`<<` must be a mapping; write for example `<<: *base`", (*path, "<<"))
+                        )
                 continue
             if not isinstance(key_node, yaml.ScalarNode):
-                text = f"line {_line(key_node)}: a key is a word, not a list or mapping; put `{{{{…}}}}` in quotes"
+                text = (
+                    f"line {_line(key_node)}: a key must be a string, not a list or mapping; put `{{{{…}}}}` in quotes"
+                )
                 self.unreadable.append(Finding(text, path))
                 continue
             key = key_node.value
             if key in written:
                 first = _line(written[key][0])
-                text = f"this key is written twice, first on line {first}; keep one of them"
+                text = f"this key is written twice, first on line {first}; keep only one"
                 self.duplicates.append(Finding(text, (*path, key)))
             written[key] = key_node, value
         return {**merged, **written}
@@ -143,7 +165,11 @@ def _line(node: yaml.Node) -> int:
 
 
 def _scalar(node: yaml.Node) -> Any:
-    """The value of a scalar; KeyError or ValueError where its tag does not fit."""
+    """The value of a scalar.
+
+    Raises:
+        KeyError, ValueError: its text does not match its tag.
+    """
     text: str = node.value
     match node.tag.removeprefix("tag:yaml.org,2002:"):
         case "null":
@@ -155,6 +181,6 @@ def _scalar(node: yaml.Node) -> Any:
         case "float":
             return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
         case "str" | "merge":
-            text.encode()  # An escape can write half a character ("\ud800"), which nothing can print.
+            text.encode()  # an escape can write a lone surrogate ("\ud800"), which cannot be printed
             return text
     raise KeyError(node.tag)

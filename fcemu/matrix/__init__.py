@@ -1,6 +1,6 @@
-"""Which documented failures does a client survive?
+"""The chaos matrix of `fcemu matrix`: which documented failures a client survives.
 
-scenarios  the failures
-trial      what happened in one
-trials     runs the client's test once per scenario
+scenarios  the failures, as values
+trial      the result of one scenario
+runner     runs the client's test once per scenario
 """

@@ -1,7 +1,7 @@
-"""What can the cloud do to a client, and did the client survive it? The chaos matrix of `fcemu matrix`, as values.
+"""The scenarios of `fcemu matrix`: an account in; documented failures, as values, out.
 
 A scenario is one documented failure. The files of the fault actions say which failures they make; settings make the
-others. `trials.py` runs the author's command through each.
+others. `runner.py` runs the client's test in each.
 """
 
 from __future__ import annotations
@@ -16,11 +16,17 @@ from fcemu.model import Account, FaultRule
 from fcemu.report import table
 
 Reach = Literal["always", "fault", "idle", "timeout", "instances"]
-"""What shows that a client has met a scenario: nothing needs to; a rule that fired; that, or a connection that lasted
-long enough for it; an execution timeout; calls of one function in two instances."""
+"""How to tell that a client has met a scenario:
+
+always     it always has
+fault      a fault rule has fired
+idle       a fault rule has fired, or a WebSocket was open for long enough
+timeout    an invocation reached its execution timeout
+instances  two instances of one function were invoked
+"""
 
 BASELINE = "baseline"
-"""The scenario in which nothing happens."""
+"""The name of the scenario in which nothing goes wrong."""
 
 
 @dataclass(frozen=True)
@@ -28,15 +34,15 @@ class Scenario:
     """A documented failure.
 
     Attributes:
-        happens: what, in a few words.
-        source: where it is documented (docs/explanation/sources.md).
-        advice: what a client that survives it does.
-        missed: what the client did not do, where it has not met it.
-        reach: what shows that the client has met it.
-        rules: that make it happen.
-        settings: of `fcemu:`, that make it happen.
-        timeout: the longest execution timeout, in seconds; None for what is configured.
-        redeploys: with the first request there is new code of every function.
+        happens: what happens, in a few words.
+        source: where the failure is documented (docs/explanation/sources.md).
+        advice: how a client survives it.
+        missed: why a client has not met it.
+        reach: how to tell that a client has met it.
+        rules: fault rules that cause it.
+        settings: settings under `fcemu:` that cause it.
+        timeout: the maximum execution timeout, in seconds; None to leave it as configured.
+        redeploys: whether all functions get new instances at the first request.
     """
 
     name: str
@@ -55,10 +61,10 @@ class Scenario:
 
 
 def scenarios(account: Account, after: float = 1.0) -> list[Scenario]:
-    """Every scenario that can be met with an account, the baseline first.
+    """All scenarios that clients of an account can meet, the baseline first.
 
     Args:
-        after: seconds that a connection lasts, or is without traffic, until what is a matter of time happens to it.
+        after: seconds that a connection lasts or is idle before a scenario that depends on time acts on it.
     """
     actions = ACTIONS.values()
     before_a_connection = [each for each in actions if issubclass(each, (RequestAction, StartAction))]
@@ -68,7 +74,7 @@ def scenarios(account: Account, after: float = 1.0) -> list[Scenario]:
             BASELINE,
             "nothing",
             "–",
-            "make it pass where nothing happens; the other scenarios were not run",
+            "fix the command first: it must succeed when nothing goes wrong; the other scenarios were not run",
             reach="always",
         ),
         *_of_actions(before_a_connection, account, after),
@@ -115,30 +121,30 @@ def _timeout(after: float) -> Scenario:
         "timeout",
         f"the execution timeout is reached after {timeout} s",
         "PAGE",
-        "connect again after 1006, and go on where it was",
-        missed=f"no connection of its lasted {timeout} s (--after)",
+        "reconnect after 1006, and continue where the connection broke",
+        missed=f"none of its connections lasted {timeout} s (--after)",
         reach="timeout",
         timeout=timeout,
     )
 
 
 def _of_instances() -> Iterator[Scenario]:
-    share = "keep what two connections share outside of the instance: they need not meet in one"
+    share = "keep shared state outside the instance: two connections may reach different instances"
     yield Scenario(
         "scatter",
         "consecutive connections go to different instances",
         "PAGE",
         share,
-        missed="it made one connection",
+        missed="it made only one connection",
         reach="instances",
         settings={"scatter": True},
     )
     yield Scenario(
         "redeploy",
-        "there is new code from the first request on; open connections stay with the old one",
+        "new code is deployed at the first request; open connections stay with the old code",
         "D/04/002",
         share,
-        missed="it made no connection when the new code was there",
+        missed="it made no connection after the new code was deployed",
         reach="instances",
         settings={"onReload": "pin"},
         redeploys=True,
@@ -146,29 +152,29 @@ def _of_instances() -> Iterator[Scenario]:
 
 
 def select(found: Sequence[Scenario], only: Collection[str] = (), skip: Collection[str] = ()) -> list[Scenario]:
-    """Those of the scenarios that are to be run.
+    """Choose the scenarios to run.
 
     Args:
-        only: names, and the baseline; all if there is none.
-        skip: names of others to leave out.
+        only: names of scenarios to run, in addition to the baseline; empty for all.
+        skip: names of scenarios to leave out.
 
     Raises:
-        ValueError: there is no scenario of that name, or none is left.
+        ValueError: a name is unknown, or no scenario is left.
     """
     names = [scenario.name for scenario in found]
     if unknown := [name for name in (*only, *skip) if name not in names]:
-        raise ValueError(f"there is no scenario {', '.join(unknown)}; there are {', '.join(names)}")
+        raise ValueError(f"there is no scenario {', '.join(unknown)}; the scenarios are {', '.join(names)}")
     chosen = [each for each in found if each.name not in skip and (not only or each.name in (BASELINE, *only))]
     if not chosen:
-        raise ValueError("no scenario is left to be run")
+        raise ValueError("no scenario is left to run")
     return chosen
 
 
 def account_in(scenario: Scenario, account: Account, seed: int = 0) -> Account:
-    """The account as it is in a scenario; faults of its own do not happen.
+    """The account with the faults and settings of a scenario, which replace its own faults.
 
     Args:
-        seed: of what rules draw by chance.
+        seed: seed for the random choices of fault rules.
     """
     faults = {"faults": list(scenario.rules), "faultSeed": seed}
     settings = account.fcemu.model_copy(update={"start": "eager", **scenario.settings, **faults})
@@ -179,6 +185,6 @@ def account_in(scenario: Scenario, account: Account, seed: int = 0) -> Account:
 
 
 def listing(found: Iterable[Scenario]) -> str:
-    """Scenarios as a table."""
+    """The scenarios as a table."""
     rows = ((each.name, each.happens, each.source) for each in found)
     return table([("SCENARIO", "WHAT HAPPENS", "SOURCE"), *rows])

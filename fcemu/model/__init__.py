@@ -1,15 +1,15 @@
-"""What can be configured: the cloud's resources, in the cloud's words. Callers import the names from here.
+"""The configuration as typed models: the cloud's resources, with the cloud's names. Import the models from here.
 
-base            what all parts share: names, positions, errors
-authentication  `authConfig`: who may call
-jwks            which public keys may sign a token
+base            what all models share: the base class, common types, errors
+authentication  `authConfig`: JWT, Bearer and Basic authentication
+jwks            public keys that verify tokens
 trigger         the HTTP trigger
-function        the function, its runtime, life cycle and instances
+function        the function: runtime, limits, life cycle, sessions
 domain          custom domains and their routes
 fault           the rules under `fcemu.faults`
-account         everything together, with our own settings
+account         the whole configuration, with fcemu's own settings
 
-Nothing here does I/O.
+No module here does I/O.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from fcemu.model.base import METHODS, Position, Resource
 from fcemu.model.domain import CustomDomain, DomainAuthConfig, PathConfig
 from fcemu.model.fault import FaultAfter, FaultMatch, FaultRule
 from fcemu.model.function import (
-    LOCAL_EFFECT_MISSING,
+    NO_LOCAL_EFFECT,
     CustomRuntimeConfig,
     Function,
     HealthCheckConfig,
@@ -56,7 +56,7 @@ __all__ = [
     "HttpTrigger",
     "HttpTriggerConfig",
     "JwtAuthConfig",
-    "LOCAL_EFFECT_MISSING",
+    "NO_LOCAL_EFFECT",
     "METHODS",
     "OnReload",
     "PathConfig",

@@ -1,4 +1,4 @@
-"""Who may call? The keys of `authConfig`, and the users and tokens they accept."""
+"""The keys of `authConfig`: how JWT, Bearer and Basic authentication are configured."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _NOT_FOR_CLAIMS = re.compile(
     r"host|content-(length|encoding|type)|transfer-encoding|connection|keep-alive|proxy-connection|te|trailer|upgrade|"
     r"expect|cookie|sec-websocket-.*|x-fc-.*"
 )
-"""Headers that frame or route the request, and those that the gateway sets itself."""
+"""Headers that frame or route the request, or that the gateway sets itself."""
 
 
 class JwkSet(Resource):
-    """`jwks`: the public keys that tokens are verified with (D/06/04)."""
+    """`jwks`: the public keys that verify tokens (D/06/04)."""
 
     model_config = ConfigDict(extra="ignore")  # RFC 7517 5: other members of a JWK Set are ignored.
 
@@ -43,7 +43,7 @@ class JwkSet(Resource):
 
 
 class TokenLookup(Resource):
-    """One place of `tokenLookup`: where the token stands (D/06/04)."""
+    """One entry of `tokenLookup`: where to look for the token (D/06/04)."""
 
     readPosition: Position
     parameterName: Annotated[str, Field(min_length=1)]
@@ -55,12 +55,14 @@ class TokenLookup(Resource):
             text = f"{self.parameterName!r} cannot be the name of a {self.readPosition}"
             raise as_error([Finding(text, ("parameterName",))])
         if self.prefix and self.readPosition != "header":
-            raise as_error([Finding(f"a {self.readPosition} has no prefix; only a header does", ("prefix",))])
+            raise as_error(
+                [Finding(f"a {self.readPosition} cannot have a prefix, only a header can; remove it", ("prefix",))]
+            )
         return self
 
 
 class ClaimPassBy(Resource):
-    """One entry of `claimPassBy`: which claim the function gets, and where (D/06/04)."""
+    """One entry of `claimPassBy`: a claim to pass to the function, and where (D/06/04)."""
 
     claimName: str
     mappingParameterName: str
@@ -70,20 +72,18 @@ class ClaimPassBy(Resource):
     def _can_be_set(self) -> ClaimPassBy:
         name, position = self.mappingParameterName, self.mappingParameterPosition
         if not self.claimName:
-            return self  # fc3 writes `query::` for nothing (semantics 4.1).
+            return self  # fc3 writes `query::` for no claim (semantics 4.1)
         if not name or (position in ("header", "cookie") and not HEADER_NAME.fullmatch(name)):
             text = f"{name!r} cannot be the name of a {position} for claim {self.claimName!r}"
         elif position == "header" and _NOT_FOR_CLAIMS.fullmatch(name.lower().replace("_", "-")):
-            text = (
-                f"the header {name} belongs to the gateway; pass the claim by another, such as x-jwt-{self.claimName}"
-            )
+            text = f"the gateway sets the header {name}; pass the claim in another, such as x-jwt-{self.claimName}"
         else:
             return self
         raise as_error([Finding(text, ("mappingParameterName",))])
 
 
 def _lookups(value: object) -> object:
-    """`header:<name>[:<prefix>]`, `cookie:<name>`, … with commas between them; a prefix keeps its blanks."""
+    """Parse `header:<name>[:<prefix>]`, `cookie:<name>`, …, separated by commas; a prefix keeps its spaces."""
     if not isinstance(value, str):
         return value
     places = []
@@ -97,7 +97,7 @@ def _lookups(value: object) -> object:
 
 
 def _claims(value: object) -> object:
-    """`<position>:<claim>:<name>`, with commas between them; `query::` says nothing."""
+    """Parse `<position>:<claim>:<name>`, separated by commas; `query::` means no claim."""
     if not isinstance(value, str):
         return value
     passed = []
@@ -115,11 +115,11 @@ class JwtAuthConfig(Resource):
 
     jwks: Annotated[JwkSet, Field(repr=False)]
     tokenLookup: Annotated[list[TokenLookup], BeforeValidator(_lookups), Field(min_length=1)] = [
-        # INF: the default of echo's JWT middleware, whose words the cloud uses.
+        # INF: the default of echo's JWT middleware, whose key names the cloud uses.
         TokenLookup(readPosition="header", parameterName="Authorization", prefix="Bearer ")
     ]
     claimPassBy: Annotated[list[ClaimPassBy], BeforeValidator(_claims)] = []
-    # fc3's schema writes whitelist, its own samples whiteList (semantics 4.1).
+    # The schema of fc3 says whitelist, its samples say whiteList (semantics 4.1).
     whitelist: Annotated[list[str], Field(validation_alias=AliasChoices("whitelist", "whiteList"))] = []
     blacklist: Annotated[list[str], Field(validation_alias=AliasChoices("blacklist", "blackList"))] = []
 
@@ -131,7 +131,7 @@ class JwtAuthConfig(Resource):
             if not path.startswith("/"):
                 wrong.append(Finding(f"expected a path that starts with `/`; write `/{path}`", (index,)))
             elif "*" in path[:-1]:
-                wrong.append(Finding("`*` may stand only at the end: /login/*", (index,)))
+                wrong.append(Finding("`*` is allowed only at the end, as in /login/*", (index,)))
         if wrong:
             raise as_error(wrong)
         return paths
@@ -142,14 +142,14 @@ class JwtAuthConfig(Resource):
         if self.whitelist and self.blacklist:
             text = (
                 "`whitelist` and `blacklist` exclude each other; keep `whitelist` (these paths need no token) or "
-                "`blacklist` (only these need one)"
+                "`blacklist` (only these paths need a token)"
             )
             wrong.append(Finding(text, ("blacklist",)))
         seen: set[tuple[str, str]] = set()
         for index, entry in enumerate(self.claimPassBy):
             place = (entry.mappingParameterPosition, entry.mappingParameterName.lower().replace("_", "-"))
             if entry.claimName and place in seen:
-                text = f"two claims cannot pass by one {place[0]} {entry.mappingParameterName}"
+                text = f"two claims cannot be passed in the same {place[0]} {entry.mappingParameterName}"
                 wrong.append(Finding(text, ("claimPassBy", index)))
             seen.add(place)
         if wrong:
@@ -173,7 +173,7 @@ class OpaqueToken(Resource):
 
 
 class OpaqueTokenConfig(Resource):
-    """`opaqueTokenConfig`: the tokens that let in."""
+    """`opaqueTokenConfig`: the tokens that are accepted."""
 
     tokens: Annotated[list[OpaqueToken], Field(min_length=1, max_length=20, repr=False)]
 
@@ -194,7 +194,7 @@ class BearerAuthConfig(Resource):
     def _names_its_format(cls, data: Any) -> Any:
         if isinstance(data, dict) and "tokens" in data and "BearerFormat" not in data:
             raise ValueError(
-                "BearerFormat is required: the console shows `tokens` alone, the API wants "
+                "BearerFormat is required: the console shows only `tokens`, but the API expects "
                 "`{BearerFormat: opaque, opaqueTokenConfig: {tokens: […]}}`"
             )
         return data
@@ -219,7 +219,7 @@ class BasicUser(Resource):
 
 
 class BasicAuthConfig(Resource):
-    """`authConfig` of `authType: basic`. INF: the vendor documents the users' rules, not the names of these keys."""
+    """`authConfig` of `authType: basic`. INF: the vendor documents the rules for users, not the names of the keys."""
 
     users: Annotated[list[BasicUser], Field(min_length=1, max_length=20, repr=False)]
 
@@ -236,7 +236,7 @@ AUTH_CONFIGS: dict[str, type[AuthConfig]] = {
     "bearer": BearerAuthConfig,
     "basic": BasicAuthConfig,
 }
-"""What `authConfig` (of a trigger) and `authInfo` (of a domain) hold, by `authType`; other types need none."""
+"""The model of `authConfig` (of a trigger) and `authInfo` (of a domain) by `authType`; other types have none."""
 
 _AUTH_EXAMPLES = {
     "jwt": "{jwks: {keys: [{kty: RSA, kid: …, n: …, e: AQAB}]}}",
@@ -246,7 +246,11 @@ _AUTH_EXAMPLES = {
 
 
 def parse_auth_config(auth_type: str | None, config: dict[str, Any] | str | None, key: str) -> AuthConfig | None:
-    """The typed form of `config`; its own findings keep their places below `key`."""
+    """`config` as the model of its `authType`; None for types without one. Findings keep their paths below `key`.
+
+    Raises:
+        ValueError, PydanticCustomError: the configuration is missing or wrong.
+    """
     if auth_type not in AUTH_CONFIGS:
         return None
     if config is None:
@@ -255,5 +259,5 @@ def parse_auth_config(auth_type: str | None, config: dict[str, Any] | str | None
     try:
         data = json.loads(config) if isinstance(config, str) else config
     except (ValueError, RecursionError):
-        raise ValueError("expected a mapping, or its JSON as a text") from None
+        raise ValueError("expected a mapping, or a string with its JSON") from None
     return AUTH_CONFIGS[auth_type].model_validate(data)

@@ -1,4 +1,4 @@
-"""What do all parts of the configuration share?"""
+"""What all models share: the base class, common types, and how validators report findings."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ def _number_as_text(value: object) -> object:
 
 
 Text = Annotated[str, BeforeValidator(_number_as_text)]
-"""A string; a bare YAML number is taken as its digits, as Serverless Devs does."""
+"""A string; an unquoted YAML number is converted to a string, as Serverless Devs does."""
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]*$", min_length=1, max_length=128)]
 
 
 def as_error(findings: list[Finding], kind: Literal["value_error", "jwk"] = "value_error") -> PydanticCustomError:
-    """One error for all findings of a validator; `configuration` tells them apart again, each with its line."""
+    """One error for all findings of a validator; `configuration.validation` takes the findings out again."""
     text = "; ".join(finding.text for finding in findings)
     return PydanticCustomError(kind, "{text}", {"text": text, "findings": findings})
 
 
 class Resource(BaseModel):
-    """The base of every model: frozen, unknown keys refused."""
+    """Base class of all models: frozen; unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-"""What can be the name of a header or of a cookie (RFC 9110 5.6.2, RFC 6265 4.1.1)."""
+"""A valid name of a header or cookie (RFC 9110 5.6.2, RFC 6265 4.1.1)."""
 
 _Item = TypeVar("_Item", bound=Resource)
 
@@ -54,10 +54,10 @@ Position = Literal["header", "cookie", "query", "form"]
 
 
 def require_unique(items: list[_Item], key: str) -> list[_Item]:
-    """The items, if no two have the same value of `key`.
+    """Return the items if no two have the same value of `key`.
 
     Raises:
-        PydanticCustomError: two have; each repetition is a finding.
+        PydanticCustomError: some have; each repetition is a finding.
     """
     names = [getattr(item, key) for item in items]
     wrong: list[Finding] = [

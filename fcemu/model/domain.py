@@ -17,7 +17,7 @@ from fcemu.model.trigger import CorsConfig
 
 
 class DomainAuthConfig(Resource):
-    """`authConfig` of a custom domain; independent of the trigger's (D/06/06-08)."""
+    """`authConfig` of a custom domain, independent of that of a trigger (D/06/06-08)."""
 
     authType: Literal["anonymous", "none", "function", "jwt", "basic", "bearer"] = "anonymous"
     authInfo: Annotated[dict[str, Any] | str | None, Field(repr=False, validate_default=True)] = None
@@ -30,7 +30,7 @@ class DomainAuthConfig(Resource):
 
     @cached_property
     def auth(self) -> AuthConfig | None:
-        """`authInfo` as the model of its `authType`; None for the types that have none."""
+        """`authInfo` as the model of its `authType`; None for types without one."""
         return parse_auth_config(self.authType, self.authInfo, "authInfo")
 
 
@@ -47,7 +47,7 @@ class PathConfig(Resource):
     @classmethod
     def _star_at_the_end(cls, path: str) -> str:
         if "*" in path and not (path.endswith("/*") and path.count("*") == 1):
-            raise ValueError("`*` may stand only at the end, after a `/`: /api/*")
+            raise ValueError("`*` is allowed only at the end, after a `/`, as in /api/*")
         return path
 
 
@@ -58,7 +58,7 @@ class RouteConfig(Resource):
 
 
 class CustomDomain(Resource):
-    """A custom domain: its own name, its own authentication, its own routes (D/04/050)."""
+    """A custom domain with its name, authentication and routes (D/04/050)."""
 
     domainName: str
     protocol: Literal["HTTP", "HTTPS", "HTTP,HTTPS"] = "HTTP"

@@ -1,8 +1,8 @@
-"""What can be configured? The cloud's resources, in the cloud's own words.
+"""The function: its runtime, limits, life cycle and session affinity.
 
-Field names, ranges and defaults are those of the API (version 2023-03-30) and of Serverless Devs' fc3 component
-(semantics 1.2, 5, 6, 7, 10). All models are frozen. Keys with no effect on a laptop are accepted, so that an
-existing configuration loads unchanged; `LOCAL_EFFECT_MISSING` names them and `fcemu check` mentions those in use.
+Names, ranges and defaults are those of the API (version 2023-03-30) and of the fc3 component of Serverless Devs
+(semantics 1.2, 5, 6, 7, 10). Keys without a local effect are accepted, so that an existing configuration loads
+unchanged; `NO_LOCAL_EFFECT` lists them, and `fcemu check` warns about those in use.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from fcemu.errors import Finding
 from fcemu.model.base import Resource, Text, as_error
 from fcemu.model.trigger import HttpTrigger
 
-LOCAL_EFFECT_MISSING = (
+NO_LOCAL_EFFECT = (
     "role", "logConfig", "vpcConfig", "layers", "nasConfig", "ossMountConfig", "tags", "internetAccess",
     "diskSize", "gpuConfig", "asyncInvokeConfig", "vpcBinding", "enableLongLiving", "disableInjectCredentials",
 )  # fmt: skip
@@ -40,7 +40,7 @@ class HealthCheckConfig(Resource):
 
 
 class CustomRuntimeConfig(Resource):
-    """`customRuntimeConfig`: command and args are concatenated; without them `bootstrap` runs (D/04/126)."""
+    """`customRuntimeConfig`: runs command and args together; without them, `bootstrap` (D/04/126)."""
 
     command: list[str] = []
     args: list[str] = []
@@ -49,7 +49,7 @@ class CustomRuntimeConfig(Resource):
 
 
 class Initializer(Resource):
-    """`initializer`: `POST /initialize` before an instance's first request (D/04/060); the default is the tools'."""
+    """`initializer`: `POST /initialize` before an instance's first request (D/04/060); defaults are the tools'."""
 
     handler: str = ""
     timeout: Annotated[int, Field(ge=1, le=300)] = 3
@@ -57,7 +57,7 @@ class Initializer(Resource):
 
 
 class PreStop(Resource):
-    """`preStop`: `GET /pre-stop` before an instance is ended (D/04/060)."""
+    """`preStop`: `GET /pre-stop` before an instance is stopped (D/04/060)."""
 
     handler: str = ""
     timeout: Annotated[int, Field(ge=1, le=90)] = 3
@@ -65,20 +65,20 @@ class PreStop(Resource):
 
 
 class InstanceLifecycleConfig(Resource):
-    """`instanceLifecycleConfig`: hooks are called only if they are configured; what `handler` says does not matter."""
+    """`instanceLifecycleConfig`: a hook is called only if it is configured; `handler` has no effect."""
 
     initializer: Initializer | None = None
     preStop: PreStop | None = None
 
 
 class ConcurrencyConfig(Resource):
-    """`concurrencyConfig`: at most so many instances; 0 disables the function (D/04/039)."""
+    """`concurrencyConfig`: the maximum number of instances; 0 disables the function (D/04/039)."""
 
     reservedConcurrency: Annotated[int, Field(ge=0)]
 
 
 class ScalingConfig(Resource):
-    """`scalingConfig`: so many instances are kept whatever happens (D/04/039); its policies have no effect here."""
+    """`scalingConfig`: the minimum number of instances (D/04/039); its policies have no effect here."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -86,7 +86,7 @@ class ScalingConfig(Resource):
 
 
 class ProvisionConfig(Resource):
-    """`provisionConfig`: the older way to keep instances; its schedules and policies have no effect here (TOOL)."""
+    """`provisionConfig`: the older form of `scalingConfig`; schedules and policies have no effect here (TOOL)."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -97,7 +97,7 @@ class ProvisionConfig(Resource):
 SessionAffinity = Literal["NONE", "HEADER_FIELD", "GENERATED_COOKIE", "MCP_SSE", "MCP_STREAMABLE"]
 
 SESSION_CONCURRENCY = 200
-"""What `instanceConcurrency` is, and has to be, with session affinity (semantics 7.1, OBS)."""
+"""The only allowed `instanceConcurrency` with session affinity, and its default (semantics 7.1, OBS)."""
 
 _AFFINITY_KEYS = {
     "affinityHeaderFieldName": ("HEADER_FIELD",),
@@ -106,13 +106,13 @@ _AFFINITY_KEYS = {
     "sessionTTLInSeconds": ("HEADER_FIELD", "GENERATED_COOKIE", "MCP_STREAMABLE"),
     "sessionIdleTimeoutInSeconds": ("HEADER_FIELD", "GENERATED_COOKIE", "MCP_STREAMABLE"),
 }
-"""Which keys belong to which kinds of affinity; those not named belong to all (D/04/010-013)."""
+"""Keys that apply only to some kinds of affinity; other keys apply to all (D/04/010-013)."""
 
 
 class SessionAffinityConfig(Resource):
     """`sessionAffinityConfig` (D/04/010-013, SDK).
 
-    The pages of 2026 allow up to 24 hours where older ones allow 6; the wider range is taken.
+    The documentation of 2026 allows up to 24 hours, older pages allow 6; fcemu allows 24.
     """
 
     sessionConcurrencyPerInstance: Annotated[int, Field(ge=1, le=200)] = 20
@@ -135,13 +135,13 @@ class SessionAffinityConfig(Resource):
         if idle > life:
             if "sessionIdleTimeoutInSeconds" not in self.model_fields_set:
                 return self.model_copy(update={"sessionIdleTimeoutInSeconds": life})
-            text = f"a session idles for at most its whole life: write at most sessionTTLInSeconds ({life})"
+            text = f"a session cannot be idle for longer than it lives; write at most sessionTTLInSeconds ({life})"
             raise as_error([Finding(text, ("sessionIdleTimeoutInSeconds",))])
         return self
 
 
 class Function(Resource):
-    """A function: the author's server process, and the limits it runs under."""
+    """A function: a server process of its author, and the limits under which it runs."""
 
     functionName: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]*$", max_length=64)]
     runtime: Text = "custom.debian12"
@@ -183,7 +183,7 @@ class Function(Resource):
     @field_validator("runtime")
     @classmethod
     def _runs_a_server(cls, runtime: str) -> str:
-        """Only web functions take WebSockets; the page's own sample names a Node.js runtime (PAGE, D/04/126)."""
+        """Only runtimes that run a server accept WebSockets; the vendor's sample uses Node.js (PAGE, D/04/126)."""
         if re.fullmatch(r"custom(\.debian1[0-9])?|nodejs[0-9]+", runtime):
             return runtime
         if runtime == "custom-container":
@@ -199,17 +199,19 @@ class Function(Resource):
     @field_validator("environmentVariables")
     @classmethod
     def _names_not_reserved(cls, variables: dict[str, str]) -> dict[str, str]:
-        """Observed refusal of the API: semantics 2.3; 4 KB in total: D/04/047."""
+        """FC_ is refused by the API as observed (semantics 2.3); at most 4 KB in total (D/04/047)."""
         wrong: list[Finding] = []
         for name in variables:
             if name.startswith("FC_"):
                 text = f"The environment variable name '{name}' is reserved by Function Compute; use another prefix"
                 wrong.append(Finding(text, (name,)))
             elif not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
-                wrong.append(Finding(f"{name!r} is not a variable name: a letter, then letters, digits and _", (name,)))
+                wrong.append(
+                    Finding(f"{name!r} is not a variable name; write a letter, then letters, digits and _", (name,))
+                )
         size = sum(len(name) + len(value.encode()) for name, value in variables.items())
         if size > 4096:
-            wrong.append(Finding(f"the variables are {size} bytes together; Function Compute allows 4096", ()))
+            wrong.append(Finding(f"the variables are {size} bytes in total; Function Compute allows 4096", ()))
         if wrong:
             raise as_error(wrong)
         return variables
@@ -217,29 +219,34 @@ class Function(Resource):
     @model_validator(mode="before")
     @classmethod
     def _sessions_share_instances(cls, data: Any) -> Any:
-        """With session affinity `instanceConcurrency` is 200 unless it is written (semantics 7.1)."""
+        """With session affinity, `instanceConcurrency` defaults to 200 (semantics 7.1)."""
         if isinstance(data, dict) and data.get("sessionAffinity") not in (None, "NONE"):
             return {"instanceConcurrency": SESSION_CONCURRENCY, **data}
         return data
 
     @model_validator(mode="after")
     def _sessions_agree(self) -> Function:
-        """What belongs together of affinity, isolation and concurrency (semantics 7.1)."""
+        """Session affinity, isolation and concurrency must agree (semantics 7.1)."""
         kind, config = self.sessionAffinity, self.sessionAffinityConfig
         wrong: list[Finding] = []
         if kind == "NONE":
             if config is not None:
-                wrong.append(Finding("there are no sessions without `sessionAffinity`", ("sessionAffinityConfig",)))
+                wrong.append(
+                    Finding(
+                        "there are no sessions without `sessionAffinity`; write it, or remove this key",
+                        ("sessionAffinityConfig",),
+                    )
+                )
             if self.instanceIsolationMode == "SESSION_EXCLUSIVE":
-                text = "an instance for each session needs `sessionAffinity`"
+                text = "SESSION_EXCLUSIVE needs `sessionAffinity`"
                 wrong.append(Finding(text, ("instanceIsolationMode",)))
         else:
             if self.instanceConcurrency != SESSION_CONCURRENCY:
                 text = f"ConcurrencyLimit is invalid for session function, allowed: {SESSION_CONCURRENCY}"
-                wrong.append(Finding(f"{text}; leave `instanceConcurrency` out", ("instanceConcurrency",)))
+                wrong.append(Finding(f"{text}; remove `instanceConcurrency`", ("instanceConcurrency",)))
             for key in sorted(config.model_fields_set if config else ()):
                 if kind not in _AFFINITY_KEYS.get(key, (kind,)):
-                    text = f"`{key}` belongs to {' and '.join(_AFFINITY_KEYS[key])}, not to {kind}"
+                    text = f"`{key}` applies to {' and '.join(_AFFINITY_KEYS[key])}, not to {kind}"
                     wrong.append(Finding(text, ("sessionAffinityConfig", key)))
             if kind == "HEADER_FIELD" and (config is None or config.affinityHeaderFieldName is None):
                 text = "HEADER_FIELD needs `sessionAffinityConfig: {affinityHeaderFieldName: x-my-session}`"
@@ -247,10 +254,10 @@ class Function(Resource):
         if self.instanceIsolationMode == "SESSION_EXCLUSIVE" and config is not None:
             written = "sessionConcurrencyPerInstance" in config.model_fields_set
             if written and config.sessionConcurrencyPerInstance != 1:
-                text = "with SESSION_EXCLUSIVE an instance has one session: write 1, or leave it out"
+                text = "with SESSION_EXCLUSIVE an instance serves one session; write 1, or remove the key"
                 wrong.append(Finding(text, ("sessionAffinityConfig", "sessionConcurrencyPerInstance")))
         if self.instanceIsolationMode == "REQUEST_EXCLUSIVE" and (kind != "NONE" or self.instanceConcurrency != 1):
-            text = "an instance for each request goes with `instanceConcurrency: 1` and no session affinity"
+            text = "REQUEST_EXCLUSIVE needs `instanceConcurrency: 1` and no session affinity"
             wrong.append(Finding(text, ("instanceIsolationMode",)))
         if wrong:
             raise as_error(wrong)
@@ -265,7 +272,7 @@ class Function(Resource):
             if other := seen.get(trigger.qualifier):
                 text = (
                     f"two HTTP triggers for qualifier {trigger.qualifier} ({other}, {trigger.triggerName}): "
-                    "a version or alias can have one"
+                    "a version or alias can have only one"
                 )
                 wrong.append(Finding(text, ("triggers", index)))
             seen[trigger.qualifier] = trigger.triggerName
@@ -275,7 +282,7 @@ class Function(Resource):
 
     @property
     def affinity(self) -> SessionAffinityConfig | None:
-        """How its sessions live; None without session affinity."""
+        """The configuration of its sessions, with defaults; None without session affinity."""
         if self.sessionAffinity == "NONE":
             return None
         config = self.sessionAffinityConfig or SessionAffinityConfig()
@@ -285,12 +292,12 @@ class Function(Resource):
 
     @property
     def minimum(self) -> int:
-        """How many instances are kept whatever happens."""
+        """The minimum number of instances."""
         return max(self.scalingConfig.minInstances, self.provisionConfig.defaultTarget)
 
     @property
     def start_command(self) -> tuple[str, ...]:
-        """Command and arguments as the cloud would run them."""
+        """Command and arguments, as the cloud would run them."""
         command = (*self.customRuntimeConfig.command, *self.customRuntimeConfig.args)
         if command:
             return command

@@ -1,7 +1,7 @@
-"""Which public keys may sign a token, and with which algorithms? The JWKS of `authType: jwt` (D/06/04, RFC 7517).
+"""The public keys in the JWKS of `authType: jwt`: validates them, and prepares them for use (D/06/04, RFC 7517).
 
-What is wrong with a key is found here, when the configuration loads; a key that passes `findings` can be prepared.
-PyJWT is imported on first use: it costs more at start-up than all the rest of the configuration.
+`findings` reports what is wrong with keys when the configuration is loaded; `verification_key` accepts any key without
+findings. PyJWT is imported on first use, because that takes longer than importing the rest of the configuration.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ _PRIVATE = ("d", "p", "q", "dp", "dq", "qi", "oth")
 
 
 @dataclass(frozen=True)
-class Key:
-    """A key that is ready to verify."""
+class VerificationKey:
+    """A key that can verify signatures."""
 
     kid: str
-    """Empty: the key of tokens that name none."""
+    """Empty for the key of tokens without a `kid`."""
     verifiers: dict[str, Callable[[bytes, bytes], bool]]
-    """Algorithm → (signed bytes, signature) → whether it is genuine."""
+    """By algorithm: a function of the signed bytes and the signature; True if the signature is valid."""
 
 
-def decoded(text: str) -> bytes:
-    """The bytes of a base64url text, in its one canonical form: no padding, no foreign character, no stray bits.
+def decode_base64url(text: str) -> bytes:
+    """Decode base64url in its only canonical form: no padding, no other characters, no stray bits.
 
     Raises:
-        ValueError: it has another form.
+        ValueError: the text has another form.
     """
     if not re.fullmatch(r"[A-Za-z0-9_-]*", text) or len(text) % 4 == 1:
         raise ValueError("not base64url")
@@ -51,7 +51,7 @@ def decoded(text: str) -> bytes:
 
 
 def findings(keys: list[dict[str, Any]]) -> list[Finding]:
-    """Everything that is wrong with a list of JWKs; never with a key's content in the text."""
+    """Everything that is wrong with a list of JWKs. The texts never contain the content of a key."""
     found: list[Finding] = []
     seen: dict[str, int] = {}
     for index, jwk in enumerate(keys):
@@ -61,21 +61,21 @@ def findings(keys: list[dict[str, Any]]) -> list[Finding]:
         found += [replace(finding, path=(index, *finding.path)) for finding in wrong]
         kid = jwk.get("kid", "")
         if not isinstance(kid, str):
-            found.append(Finding("`kid` must be a text", (index, "kid")))
+            found.append(Finding("`kid` must be a string", (index, "kid")))
         elif kid in seen and kid:
-            text = f"the key at position {seen[kid] + 1} has this `kid`, too; a token could mean either"
+            text = f"the key at position {seen[kid] + 1} has the same `kid`; give each key its own"
             found.append(Finding(text, (index, "kid")))
         elif kid in seen:
             # D/06/04: at most one JWK without kid.
-            text = f"the key at position {seen[kid] + 1} has no `kid` either; at most one may lack it: add `kid: …`"
+            text = f"the key at position {seen[kid] + 1} has no `kid` either, and at most one may lack it; add `kid: …`"
             found.append(Finding(text, (index,)))
         else:
             seen[kid] = index
     return found
 
 
-def prepared(jwk: dict[str, Any]) -> Key:
-    """The key of a JWK without findings."""
+def verification_key(jwk: dict[str, Any]) -> VerificationKey:
+    """Prepare a JWK without findings."""
     from jwt.algorithms import get_default_algorithms
 
     known = get_default_algorithms()
@@ -83,7 +83,7 @@ def prepared(jwk: dict[str, Any]) -> Key:
     for name in _algorithms(jwk):
         algorithm = known[name]
         verifiers[name] = _verifier(algorithm, algorithm.prepare_key(algorithm.from_jwk(jwk)))
-    return Key(jwk.get("kid", ""), verifiers)
+    return VerificationKey(jwk.get("kid", ""), verifiers)
 
 
 def _verifier(algorithm: Any, key: Any) -> Callable[[bytes, bytes], bool]:
@@ -91,8 +91,8 @@ def _verifier(algorithm: Any, key: Any) -> Callable[[bytes, bytes], bool]:
 
 
 def _algorithms(jwk: dict[str, Any]) -> tuple[str, ...]:
-    """What the key may verify. The token's own `alg` only chooses among these: none, or HS256 with an RSA key, is
-    never one of them."""
+    """The algorithms that the key may verify. The `alg` of a token can only choose among these, so `none`, or HS256
+    with an RSA key, is never accepted."""
     match jwk["kty"]:
         case "RSA":
             possible = _RSA
@@ -106,16 +106,14 @@ def _algorithms(jwk: dict[str, Any]) -> tuple[str, ...]:
 def _of_key(jwk: dict[str, Any]) -> Iterator[Finding]:
     kind = jwk.get("kty")
     if kind is None:
-        yield Finding(
-            "`kty` is missing; write one public key in the form of a JWK, such as `{kty: RSA, n: …, e: AQAB}`", ()
-        )
+        yield Finding("`kty` is missing; write a public key as a JWK, such as `{kty: RSA, n: …, e: AQAB}`", ())
         return
     if not isinstance(kind, str) or kind not in _MEMBERS:
         yield Finding(f"expected {', '.join(_MEMBERS)} as `kty`, found {_shown(kind)}", ("kty",))
         return
     for name in _MEMBERS[kind]:
         if name not in jwk:
-            yield Finding(f"`{name}` is missing, which a JWK with `kty: {kind}` has")
+            yield Finding(f"`{name}` is missing; a JWK with `kty: {kind}` needs it")
         elif not _is_base64url(jwk[name]):
             yield Finding(f"`{name}` must be base64url without padding: letters, digits, `-` and `_`", (name,))
     for name in _PRIVATE if kind != "oct" else ():
@@ -137,30 +135,30 @@ def _of_key(jwk: dict[str, Any]) -> Iterator[Finding]:
     if "use" in jwk and jwk["use"] != "sig":
         yield Finding(f"expected `use: sig`, found {_shown(jwk['use'])}: this key is not for signatures", ("use",))
     if "key_ops" in jwk and not (isinstance(jwk["key_ops"], list) and "verify" in jwk["key_ops"]):
-        yield Finding("`key_ops` must be a list with `verify`: this key is not for verifying", ("key_ops",))
+        yield Finding("`key_ops` must be a list with `verify`: this key is not for verification", ("key_ops",))
 
 
 def _is_base64url(value: object) -> bool:
     try:
-        return isinstance(value, str) and len(decoded(value)) > 0
+        return isinstance(value, str) and len(decode_base64url(value)) > 0
     except ValueError:
         return False
 
 
 def _unusable(jwk: dict[str, Any]) -> str:
-    """Why a well-formed JWK is no key, such as a point that is not on its curve; empty if it is one."""
+    """Why a well-formed JWK is not a valid key, e.g. its point is not on the curve; empty if it is valid."""
     from jwt.exceptions import PyJWTError
 
     try:
-        prepared(jwk)
+        verification_key(jwk)
     except (PyJWTError, ValueError, TypeError, OverflowError) as error:
-        # The library's words are about a public key here; about a secret they stay out.
+        # The message of the library may contain parts of the key: leave it out if the key is a secret.
         return "this is not a usable key" + (f": {error}" if jwk["kty"] != "oct" else "")
     return ""
 
 
 def _shown(value: object) -> str:
-    """A member that is no secret, short and on one line."""
+    """A member that is not secret: short, on one line."""
     if not isinstance(value, str):
-        return "nothing" if value is None else "something that is not a text"
-    return f"`{value}`" if value.isprintable() and len(value) <= 40 else "another text"
+        return "nothing" if value is None else "a value that is not a string"
+    return f"`{value}`" if value.isprintable() and len(value) <= 40 else "another string"

@@ -43,19 +43,19 @@ class HttpTriggerConfig(Resource):
 
     @cached_property
     def auth(self) -> AuthConfig | None:
-        """`authConfig` as the model of its `authType`; None for the types that have none."""
+        """`authConfig` as the model of its `authType`; None for types without one."""
         return parse_auth_config(self.authType, self.authConfig, "authConfig")
 
 
 class HttpTriggerUrls(Resource):
-    """`httpTrigger` of an existing trigger: its real public and internal address."""
+    """`httpTrigger` of a deployed trigger: its public and its internal address."""
 
     urlInternet: str | None = None
     urlIntranet: str | None = None
 
 
 class HttpTrigger(Resource):
-    """An HTTP trigger: who may call, with which methods, and which version is meant."""
+    """An HTTP trigger: who may call which version of the function, with which methods."""
 
     triggerName: Name
     triggerType: Literal["http"] = "http"

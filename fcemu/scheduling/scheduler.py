@@ -363,7 +363,7 @@ class Scheduler:
             error = self._exhausted(f"the account's {self._account_limit} instances are all in use")
             return fleet.health_error() or error
         if now < fleet.retry_at and fleet.last_error is not None:
-            return fleet.last_error.again(
+            return fleet.last_error.with_reason(
                 f"{fleet.failures} instances in a row failed before they ran an invocation; the next is started in "
                 f"{fleet.retry_at - now:.1f} s. The last one: {fleet.last_error.reason}"
             )

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from fcemu import report
 from fcemu.clock import ManualClock
 from fcemu.configuration import access_keys
-from fcemu.configuration.env_file import env_file
+from fcemu.configuration.env_file import read_env_file
 from fcemu.emulator import Emulator
 from fcemu.model import Account
 from fcemu.processes.command import Command
@@ -45,7 +45,7 @@ def variables(account: Account, front: str, addresses: Mapping[str, str]) -> dic
         for suffix in ("", "_" + function.functionName.upper().replace("-", "_")):
             found.setdefault(f"FCEMU_URL{suffix}", f"http://{at}")
             found.setdefault(f"FCEMU_WS_URL{suffix}", f"ws://{at}")
-    if access_keys.wanted(account) and account.accessKeys:
+    if access_keys.verifies_signatures(account) and account.accessKeys:
         key = account.accessKeys[0]
         found |= {"FCEMU_ACCESS_KEY_ID": key.accessKeyId, "FCEMU_ACCESS_KEY_SECRET": key.accessKeySecret}
         found |= {"FCEMU_SECURITY_TOKEN": key.securityToken} if key.securityToken else {}
@@ -71,7 +71,7 @@ async def execute(account: Account, command: Command, config: str, log: Printer 
     """
     signals = Signals()
     tail: deque[str] = deque(maxlen=_TAIL)
-    emulator = Emulator(account, clock=ManualClock(), env_file=env_file(account), ports=True)
+    emulator = Emulator(account, clock=ManualClock(), env_file=read_env_file(account), ports=True)
     if log is None:
         emulator.journal.subscribe(lambda record: tail.extend(report.as_text(record)))
     async with running(emulator, config, log, signals.stop) as ready, contextlib.AsyncExitStack() as stack:

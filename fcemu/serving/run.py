@@ -17,7 +17,7 @@ from pathlib import Path
 
 from fcemu import report
 from fcemu.clock import ManualClock, SystemClock
-from fcemu.configuration.env_file import env_file
+from fcemu.configuration.env_file import read_env_file
 from fcemu.emulator import Emulator
 from fcemu.journal import InvocationEnded, Notice, Record
 from fcemu.model import AccessKey, Account
@@ -120,7 +120,7 @@ async def serve(account: Account, run: Run) -> None:
     following: asyncio.Task[None] | None = None
     # Only the control plane can advance the clock.
     clock = ManualClock() if run.admin is not None else SystemClock()
-    emulator = Emulator(account, clock=clock, env_file=env_file(account), debug=run.debug)
+    emulator = Emulator(account, clock=clock, env_file=read_env_file(account), debug=run.debug)
     async with running(emulator, run.config, printer, stop) as ready, contextlib.AsyncExitStack() as stack:
         try:
             admin = None
@@ -135,7 +135,7 @@ async def serve(account: Account, run: Run) -> None:
             if ready and run.reload is not None:
                 from fcemu.serving.reload import follow  # imports watchfiles, which only this needs
 
-                following = asyncio.create_task(follow(emulator, Path(run.config), run.reload, env_file))
+                following = asyncio.create_task(follow(emulator, Path(run.config), run.reload, read_env_file))
                 following.add_done_callback(lambda task: _notice_end(emulator, task))
             await stop.wait()
         finally:

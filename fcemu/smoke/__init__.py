@@ -1,7 +1,9 @@
-"""Does a configuration keep its promises?
+"""The checks of `fcemu smoke`: whether functions, as served, do what their configuration promises.
 
-doors        through which addresses a function can be reached
-checks       what is promised, as a list of checks
-credentials  requests with right and wrong credentials
-prober       carries the checks out
+endpoints    the addresses at which a function can be reached
+checks       plans the checks of a configuration
+credentials  adds right or wrong credentials to a request
+records      what the journal recorded while the checks ran
+prober       carries out one check
+run          serves the account and carries out all checks
 """

@@ -1,4 +1,4 @@
-"""What makes a request authentic, or in which way is it not? For the checks of `checks.py`."""
+"""Adds credentials to the requests of checks: right ones, or ones that are wrong in a particular way."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from fcemu.trigger import signature
 
 if TYPE_CHECKING:
     from fcemu.clients.request import Request
-    from fcemu.smoke.doors import Door
+    from fcemu.smoke.endpoints import Endpoint
 
 
 Credential = Literal[
     "right", "none", "date only", "wrong", "unknown", "expired", "disabled", "other scheme", "no base64"
 ]
-"""What a request says of who sends it."""
+"""The kind of credentials in a request."""
 
 
 class TokenSigner(Protocol):
@@ -33,12 +33,12 @@ class TokenSigner(Protocol):
 
 @dataclass(frozen=True)
 class Identity:
-    """What makes requests authentic.
+    """The keys that requests are authenticated with.
 
     Attributes:
-        key: a pair that may sign.
-        pair: a key whose tokens are accepted.
-        forger: another key under the same name.
+        key: an access key that may sign requests.
+        pair: a key pair whose tokens are accepted.
+        forger: another key pair with the same key id, whose tokens are refused.
     """
 
     key: AccessKey | None = None
@@ -46,25 +46,27 @@ class Identity:
     forger: TokenSigner | None = None
 
 
-def authorised(request: Request, door: Door | None, credential: Credential, identity: Identity, now: float) -> Request:
-    """The request with what it says of its sender.
+def authorised(
+    request: Request, endpoint: Endpoint | None, credential: Credential, identity: Identity, now: float
+) -> Request:
+    """The request with credentials of this kind.
 
     Args:
         now: seconds since 1970 UTC.
     """
-    if credential == "none" or door is None or door.auth_type in ("anonymous", "none"):
+    if credential == "none" or endpoint is None or endpoint.auth_type in ("anonymous", "none"):
         return request
-    if door.auth_type == "function":
+    if endpoint.auth_type == "function":
         return _with(request, *_signed(request, credential, identity, now))
-    match door.auth:
+    match endpoint.auth:
         case JwtAuthConfig():
-            return _with_token(request, door, _token(credential, identity, now))
+            return _with_token(request, endpoint, _token(credential, identity, now))
         case BearerAuthConfig():
             wanted = {"right": True, "disabled": False}.get(credential)
-            found = (t.tokenData for t in door.auth.opaqueTokenConfig.tokens if t.enable is wanted)
+            found = (t.tokenData for t in endpoint.auth.opaqueTokenConfig.tokens if t.enable is wanted)
             return _with(request, ("Authorization", f"Bearer {next(found, 'fcemu-smoke-' + 'x' * 32)}"))
         case BasicAuthConfig():
-            return _with(request, ("Authorization", _basic(credential, door.auth)))
+            return _with(request, ("Authorization", _basic(credential, endpoint.auth)))
     return request
 
 
@@ -89,8 +91,8 @@ def _token(credential: Credential, identity: Identity, now: float) -> str:
     return signer.token({"sub": "fcemu-smoke"}, now)
 
 
-def _with_token(request: Request, door: Door, token: str) -> Request:
-    place = lookup(door)
+def _with_token(request: Request, endpoint: Endpoint, token: str) -> Request:
+    place = lookup(endpoint)
     assert place is not None
     match place.readPosition:
         case "header":
@@ -116,10 +118,10 @@ def _basic(credential: Credential, config: BasicAuthConfig) -> str:
     return {"other scheme": "Bearer fcemu-smoke", "no base64": "Basic %%%"}.get(credential, f"Basic {encoded}")
 
 
-def lookup(door: Door) -> TokenLookup | None:
-    """Where to put a token: where it is no trouble, if that may be chosen."""
-    assert isinstance(door.auth, JwtAuthConfig)
-    places = {place.readPosition: place for place in reversed(door.auth.tokenLookup)}
-    if "POST" not in door.methods:
+def lookup(endpoint: Endpoint) -> TokenLookup | None:
+    """Where to put a token: the most convenient of the configured places; None if there is none."""
+    assert isinstance(endpoint.auth, JwtAuthConfig)
+    places = {place.readPosition: place for place in reversed(endpoint.auth.tokenLookup)}
+    if "POST" not in endpoint.methods:
         places.pop("form", None)
     return next((places[where] for where in ("header", "cookie", "query", "form") if where in places), None)

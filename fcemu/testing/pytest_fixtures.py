@@ -1,6 +1,6 @@
-"""What does the fixture `fc` give to a test, and what does it ask of it at the end?
+"""The fixture `fc`: an emulator for each configuration, reset before each test.
 
-The emulator is imported when the first test asks for the fixture.
+The emulator is imported when the first test requests the fixture.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ Configuration = str | PathLike[str] | Mapping[str, Any]
 
 _USUAL_NAMES = ("trigger.yaml", "s.yaml")
 
-_AT_MOST = 4
-"""Emulators that are kept; the one that was not used for longest makes room."""
+_MAX_KITS = 4
+"""Emulators that run at the same time; the least recently used one is stopped first."""
 
 _LINES = 40
-"""Lines in each section of a failing test's report."""
+"""Lines in each section of the report of a failing test."""
 
 _kit_key = pytest.StashKey["Kit"]()
 _records_key = pytest.StashKey["list[Record]"]()
@@ -34,7 +34,7 @@ _records_key = pytest.StashKey["list[Record]"]()
 
 @pytest.fixture(scope="session")
 def fcemu_config(pytestconfig: pytest.Config) -> Configuration:
-    """What `fc` serves: a file, or a mapping of its form. Override it where a file is not enough."""
+    """The configuration that `fc` serves: a file, or a mapping with the content of one. Override it to compute one."""
     if option := pytestconfig.getoption("fcemu_config"):
         return pytestconfig.invocation_params.dir / str(option)
     if ini := pytestconfig.getini("fcemu_config"):
@@ -43,8 +43,8 @@ def fcemu_config(pytestconfig: pytest.Config) -> Configuration:
         if (pytestconfig.rootpath / name).exists():
             return pytestconfig.rootpath / name
     pytest.fail(
-        f"fcemu: there is neither {' nor '.join(_USUAL_NAMES)} in {pytestconfig.rootpath}; say what to serve with "
-        "`fcemu_config` in the ini file, --fcemu-config, or a fixture `fcemu_config`",
+        f"fcemu: there is neither {' nor '.join(_USUAL_NAMES)} in {pytestconfig.rootpath}; name the configuration with "
+        "`fcemu_config` in the ini file, with --fcemu-config, or with a fixture `fcemu_config`",
         pytrace=False,
     )
 
@@ -59,9 +59,9 @@ def _fcemu_kits() -> Iterator[Kits]:
 
 @pytest.fixture
 def fc(request: pytest.FixtureRequest, fcemu_config: Configuration, _fcemu_kits: Kits) -> Iterator[Kit]:
-    """An emulator of Function Compute with your function behind its trigger; it begins anew for each test."""
+    """An emulator of Function Compute that serves your function behind its trigger; reset for each test."""
     item: pytest.Item = request.node
-    kit = _fcemu_kits.of(item, fcemu_config)
+    kit = _fcemu_kits.kit_for(item, fcemu_config)
     if isinstance(kit, str):
         pytest.fail(kit, pytrace=False)
     item.stash[_kit_key] = kit
@@ -69,13 +69,13 @@ def fc(request: pytest.FixtureRequest, fcemu_config: Configuration, _fcemu_kits:
     del item.stash[_kit_key]
     records = kit.journal if kit.running else []
     if kit.running and (left_open := kit.cut_open()):
-        item.stash[_records_key] = records  # they are gone from the journal when the teardown is reported
-        pytest.fail(_told(left_open), pytrace=False)
+        item.stash[_records_key] = records  # the journal no longer has them when the teardown is reported
+        pytest.fail(_left_open_message(left_open), pytrace=False)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Tell of a failing test what its functions did."""
+    """Add to the report of a failing test what its functions did."""
     report = yield
     if report.failed:
         kit, records = item.stash.get(_kit_key, None), item.stash.get(_records_key, [])
@@ -84,27 +84,27 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 class Kits:
-    """The emulators of a session, one for each configuration that its tests want."""
+    """The emulators of a test session, one for each configuration that its tests use."""
 
     def __init__(self) -> None:
         self._kits: OrderedDict[str, Kit] = OrderedDict()
         self._failed: dict[str, str] = {}
 
-    def of(self, item: pytest.Item, configuration: Configuration) -> Kit | str:
-        """The emulator of a test, as at its start; or why there is none."""
+    def kit_for(self, item: pytest.Item, configuration: Configuration) -> Kit | str:
+        """The emulator for a test, reset; or the reason why there is none."""
         from fcemu.errors import FcemuError
-        from fcemu.testing.kit import account_of
+        from fcemu.testing.accounts import account_for
 
         markers = list(item.iter_markers("fc"))
         if any(marker.args for marker in markers):
-            return "fcemu: @pytest.mark.fc takes keys and values, such as timeout=2"
-        # The nearest one of several counts, key by key.
-        changes = {key: value for marker in reversed(markers) for key, value in marker.kwargs.items()}
-        function = changes.pop("function", None)
+            return "fcemu: @pytest.mark.fc takes only keyword arguments, such as timeout=2"
+        # Of several markers with the same key, the nearest one counts.
+        overrides = {key: value for marker in reversed(markers) for key, value in marker.kwargs.items()}
+        function = overrides.pop("function", None)
         file, line, _ = item.location
         where = (file, (line or 0) + 1)
         try:
-            account = account_of(configuration, changes, function=function, folder=item.config.rootpath, where=where)
+            account = account_for(configuration, overrides, function=function, folder=item.config.rootpath, where=where)
             kit = self._started(account)
             kit.reset()
         except FcemuError as error:
@@ -112,13 +112,13 @@ class Kits:
         return kit
 
     def stop(self) -> list[str]:
-        """Stop them all; returns what went wrong."""
+        """Stop all emulators; returns what went wrong."""
         from concurrent.futures import ThreadPoolExecutor
 
         from fcemu.errors import FcemuError
 
         problems = []
-        with ThreadPoolExecutor(_AT_MOST) as pool:  # each may take its functions' time to stop
+        with ThreadPoolExecutor(_MAX_KITS) as pool:  # each may wait for its functions to stop
             for stopping in [pool.submit(kit.stop) for kit in self._kits.values()]:
                 try:
                     stopping.result()
@@ -131,22 +131,22 @@ class Kits:
         from fcemu.testing.kit import Kit
 
         key = account.model_dump_json()
-        if key in self._failed:  # waiting for it again would take as long
+        if key in self._failed:  # do not wait for it again
             raise FcemuError(self._failed[key])
         kit = self._kits.pop(key, None)
         if kit is None or not kit.running:
-            while len(self._kits) >= _AT_MOST:
+            while len(self._kits) >= _MAX_KITS:
                 self._kits.popitem(last=False)[1].stop()
             try:
                 kit = Kit(account)
             except FcemuError as error:
                 self._failed[key] = str(error)
                 raise
-        self._kits[key] = kit  # the last one used is the last one
+        self._kits[key] = kit  # in the order of last use
         return kit
 
 
-def _told(left_open: Sequence[InvocationEnded]) -> str:
+def _left_open_message(left_open: Sequence[InvocationEnded]) -> str:
     lines = [
         f"  {'WebSocket' if record.kind == 'websocket' else record.method} {record.target} to {record.function}, "
         f"open for {record.duration:.1f} s ({record.request_id})"
@@ -154,9 +154,9 @@ def _told(left_open: Sequence[InvocationEnded]) -> str:
     ]
     return "\n".join(
         [
-            "fcemu: still open when the test was over:",
+            "fcemu: still open at the end of the test:",
             *lines,
-            "Close it in the test, or in a fixture that asks for `fc`, so that its end comes before that of `fc`.",
+            "Close it in the test, or in a fixture that requests `fc`, because that is torn down before `fc`.",
         ]
     )
 

@@ -1,6 +1,6 @@
-"""How do an author's tests get an emulator? By the fixture `fc`; this is the part that pytest loads at every start.
+"""The pytest plugin that provides the fixture `fc`; this module is what pytest loads whenever it starts.
 
-It does so for every project in whose environment fcemu is installed, so nothing else of fcemu is imported here.
+Pytest loads it in every project in whose environment fcemu is installed, so it imports nothing else of fcemu.
 """
 
 from __future__ import annotations
@@ -8,21 +8,21 @@ from __future__ import annotations
 import pytest
 
 _MARKER = (
-    "fc(function=None, **keys): run the test with other values for keys of the configuration, spelled as in the file: "
+    "fc(function=None, **keys): override keys of the configuration for this test, spelled as in the file: "
     "@pytest.mark.fc(timeout=2, instanceConcurrency=1)"
 )
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--fcemu-config`, and the settings of the ini file."""
+    """Add `--fcemu-config` and the settings of the ini file."""
     group = parser.getgroup("fcemu", "Function Compute emulator")
     group.addoption("--fcemu-config", metavar="FILE", help="the configuration that the fixture `fc` serves")
     parser.addini("fcemu_config", "the configuration that the fixture `fc` serves, relative to the root folder")
-    parser.addini("fcemu_plugin", "whether there are the fixture `fc` and its marker", type="bool", default=True)
+    parser.addini("fcemu_plugin", "whether to provide the fixture `fc` and its marker", type="bool", default=True)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register marker and fixtures, unless the ini file says that nobody wants them."""
+    """Register the marker and the fixtures, unless the ini file disables them."""
     if config.getini("fcemu_plugin"):
         from fcemu.testing import pytest_fixtures
 

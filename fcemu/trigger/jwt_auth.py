@@ -40,7 +40,7 @@ class JwtAuthenticator:
     """
 
     def __init__(self, config: JwtAuthConfig) -> None:
-        self._keys = {key.kid: key for key in map(jwks.prepared, config.jwks.keys)}
+        self._keys = {key.kid: key for key in map(jwks.verification_key, config.jwks.keys)}
         self._lookups = config.tokenLookup
         self._open = [unquote(entry) for entry in config.whitelist]
         self._closed = [unquote(entry) for entry in config.blacklist]
@@ -199,7 +199,7 @@ def _span(seconds: float) -> str:
 
 def _part(text: str, name: str) -> bytes:
     try:
-        return jwks.decoded(text)
+        return jwks.decode_base64url(text)
     except ValueError:
         raise _Refused(f"has a {name} that is not base64url", _NOT_A_JWT) from None
 

@@ -9,7 +9,8 @@ import pytest
 
 from fcemu.clients.client import Response
 from fcemu.instances.pool import InstanceState
-from fcemu.testing.kit import Kit, KitClock
+from fcemu.testing.clock import KitClock
+from fcemu.testing.kit import Kit
 
 ROOT = Path(__file__).parent.parent.parent
 HOW_TO = (ROOT / "docs" / "how-to" / "pytest.md").read_text()

@@ -136,7 +136,7 @@ def test_prune_ends_what_was_left_behind_and_nothing_else(start: Start, state: P
                 time.sleep(0.01)
             assert len(lost) == 3
             assert {str(pid) for pid in lost} <= {words[0] for words in fcemu("ps") if words[1] == "left"}
-            ended = {int(words[1].rstrip(":")) for words in fcemu("prune") if words[0] == "ended"}
+            ended = {int(words[1].rstrip(":")) for words in fcemu("prune") if words[0] == "stopped"}
             assert ended >= set(lost)
             assert dead.functions() == []
             survivors = {similar.pid, living.process.pid, living.keeper.pid, living.guard.pid, *living.functions()}
@@ -144,7 +144,7 @@ def test_prune_ends_what_was_left_behind_and_nothing_else(start: Start, state: P
             assert not ended & survivors
             assert all(identity(pid) for pid in survivors)
             assert [file.name for file in (state / "runs").iterdir()] == [f"{living.process.pid}.json"]
-            assert not ended & {int(words[1].rstrip(":")) for words in fcemu("prune") if words[0] == "ended"}
+            assert not ended & {int(words[1].rstrip(":")) for words in fcemu("prune") if words[0] == "stopped"}
         finally:
             similar.kill()
 

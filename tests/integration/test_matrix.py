@@ -127,7 +127,7 @@ def test_naive_client_fails(matrices: dict[str, Running]) -> None:
     assert "refused-429: | Unexpected server response: 429" in text
     assert "timeout: | the connection was closed with 1006" in text
     assert "close-1013: | the connection was closed with 1013" in text
-    assert "half-open: the command was ended after 8 s (--limit)" in text
+    assert "half-open: the command was stopped after 8 s (--limit)" in text
     failures = ElementTree.parse(matrices["naive"].junit).getroot().iterfind(".//testcase[failure]")
     assert {case.get("name") for case in failures} == {*FATAL, *DEADLY_SILENT}
 
@@ -189,7 +189,7 @@ def test_client_of_plain_requests(config: str) -> None:
         **dict.fromkeys(["timeout", "cut-late", "nat-rst", "redeploy"], "not reached"),
     }
     assert ended.returncode == 1
-    assert "refused-429: the command ended with exit code 1; its requests: 429" in ended.stdout
+    assert "refused-429: the command exited with code 1; its requests: 429" in ended.stdout
     assert "start-fails: | urllib.error.HTTPError: HTTP Error 412: Precondition Failed" in ended.stdout
     assert "crash: | urllib.error.HTTPError: HTTP Error 502: Bad Gateway" in ended.stdout
 
@@ -200,9 +200,7 @@ def test_failing_baseline_ends_the_run(config: str, tmp_path: Path) -> None:
     assert ended.returncode == 1
     assert outcomes(ended.stdout) == {"baseline": "failed"}
     assert (tmp_path / "runs").read_text() == "x"
-    assert (
-        "baseline: the command ended with exit code 3; its requests: none\nbaseline: | a\nbaseline: | b" in ended.stdout
-    )
+    assert "baseline: the command exited with code 3; its requests: none\nbaseline: | a\nbaseline: | b" in ended.stdout
     assert "instance ready" in ended.stdout
 
 
@@ -278,9 +276,7 @@ def test_machines_are_told(config: str, tmp_path: Path) -> None:
         "refused-429": ["failure"],
         "timeout": ["skipped"],
     }
-    assert re.search(
-        r"^::error file=.*,title=fn%3A refused-429::the command ended with exit code 1", ended.stdout, re.M
-    )
+    assert re.search(r"^::error file=.*,title=fn%3A refused-429::the command exited with code 1", ended.stdout, re.M)
     assert "refused-429" in page.read_text()
 
 
@@ -290,7 +286,7 @@ def test_machines_are_told(config: str, tmp_path: Path) -> None:
         (["--list"], 0, "refused-429"),
         (["--list", "--only", "crash"], 0, "D/04/034"),
         (["--only", "nonsense", "--", "true"], 2, "there is no scenario nonsense"),
-        ([], 2, "write the command behind"),
+        ([], 2, "write the command after"),
         (["--", "no-such-command"], 127, "no-such-command: command not found"),
     ],
     ids=["list", "list-some", "unknown", "no-command", "command-not-found"],

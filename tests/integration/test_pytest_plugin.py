@@ -152,7 +152,7 @@ def test_no_file_is_told(project: Project) -> None:
     (project.path / "trigger.yaml").unlink()
     project.tests("def test_any(fc): pass\n")
     output = project.run(errors=1)
-    assert f"fcemu: there is neither trigger.yaml nor s.yaml in {project.path}; say what to serve with" in output
+    assert f"fcemu: there is neither trigger.yaml nor s.yaml in {project.path}; name the configuration with" in output
     assert "Traceback" not in output
 
 
@@ -184,7 +184,7 @@ def test_bad_configuration_is_told_in_its_words(project: Project) -> None:
     project.file("trigger.yaml", yaml.safe_dump(configuration(timeout="60", tiemout=3)))
     project.tests("def test_any(fc): pass\n")
     output = project.run(errors=1)
-    assert "timeout: expected a whole number from 1 to 86400, found the text '60'" in output
+    assert "timeout: expected a whole number from 1 to 86400, found the string '60'" in output
     assert "tiemout: unknown key; did you mean `timeout`?" in output
     assert f"{project.path / 'trigger.yaml'}:" in output
     assert "Traceback" not in output
@@ -229,7 +229,7 @@ def test_bad_marker_is_told_with_its_test(project: Project) -> None:
     output = project.run(errors=3)
     assert "test_project.py:2: timeout: expected a number from 1 to 86400, found 0" in output
     assert "test_project.py:4: there is no function 'other'; configured: echo" in output
-    assert "@pytest.mark.fc takes keys and values, such as timeout=2" in output
+    assert "@pytest.mark.fc takes only keyword arguments, such as timeout=2" in output
     assert "Traceback" not in output
 
 
@@ -335,7 +335,7 @@ def test_what_is_left_open_fails_the_teardown(project: Project) -> None:
         "def test_last(): held.close()\n"
     )
     output = project.run(passed=5, errors=3)
-    assert output.count("fcemu: still open when the test was over:") >= 3
+    assert output.count("fcemu: still open at the end of the test:") >= 3
     for what in ("WebSocket /awaited to echo", "WebSocket /own to echo", "GET /sleep to echo"):
         assert what in output
     assert output.count("FC Invoke Start") == 3
@@ -366,7 +366,7 @@ def test_process_that_is_left_fails_the_session(project: Project) -> None:
         "    sys.left = process\n"
     )
     output = project.run(passed=1, errors=1)
-    assert "fcemu: processes of functions are left: pid " in output
+    assert "fcemu: processes of functions are still running: pid " in output
     assert "ERROR at teardown of test_one" in output
 
 

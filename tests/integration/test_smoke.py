@@ -28,8 +28,10 @@ from fcemu.model import Account, Function, HttpTrigger, HttpTriggerConfig
 from fcemu.outcomes import Outcome
 from fcemu.scheduling.fleet import Terms
 from fcemu.scheduling.scheduler import Scheduler
-from fcemu.smoke import checks, prober
-from fcemu.smoke.checks import Refused
+from fcemu.smoke import prober
+from fcemu.smoke.checks import Refused, planned_checks
+from fcemu.smoke.prober import SmokeRun
+from fcemu.smoke.run import prepare, run_checks
 from fcemu.trigger import affinity
 from fcemu.trigger.admission import Admission
 from fcemu.trigger.authentication import Authenticators
@@ -266,7 +268,7 @@ def test_machine_that_runs_one_instance_is_no_failure(write: Write, tmp_path: Pa
     code, cases = junit(file, tmp_path)
     assert code == 0
     (skipped,) = cases["fn", "3 sockets at once"]
-    assert "this machine runs one instance of it" in skipped.attrib["message"]
+    assert "this machine can run only one instance of it" in skipped.attrib["message"]
 
 
 # ---- what is wrong
@@ -297,7 +299,7 @@ def test_function_that_ends_by_itself_is_a_failure(write: Write, tmp_path: Path)
     code, cases = junit(write(odd(tmp_path, on_message="exit")), tmp_path)
     assert code == 1
     (failure,) = cases["fn", "stops"]
-    assert failure.attrib["message"] == "an instance ended by itself during the checks: exit code 3"
+    assert failure.attrib["message"] == "an instance exited by itself during the checks: exit code 3"
 
 
 def test_function_that_leaves_its_sockets_has_no_timeout(write: Write, tmp_path: Path) -> None:
@@ -425,10 +427,10 @@ def probe(write: Write, monkeypatch: pytest.MonkeyPatch) -> Probe:
     async def of(function: dict[str, Any], path: str = "/") -> dict[str, Outcome]:
         file = write(function)
         account = load(file).account
-        if access_keys.wanted(account):
-            account = account.model_copy(update={"accessKeys": [access_keys.made("0" * 48)]})
-        account, identity = prober.prepared(account, file)
-        found = await prober.probe(prober.Smoke(str(file), file.name, account, identity, path=path), None)
+        if access_keys.verifies_signatures(account):
+            account = account.model_copy(update={"accessKeys": [access_keys.generate("0" * 48)]})
+        account, identity = prepare(account, file)
+        found = await run_checks(SmokeRun(str(file), file.name, account, identity, path=path), None)
         return {outcome.name: outcome for outcome in found}
 
     return of
@@ -492,11 +494,11 @@ def forgive(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_missing_refusals_are_found(probe: Probe, configuration: dict[str, Any]) -> None:
     """An emulator that lets pass what it should refuse fails every check of a refusal: the function was reached."""
     account = Account.model_validate({"functions": [configuration]})
-    promised = {check.name for check in checks.checks(account) if isinstance(check, Refused)}
+    promised = {check.name for check in planned_checks(account) if isinstance(check, Refused)}
     assert promised
     found = await probe(configuration)
     # A function that waits for the body that was announced does not answer.
-    wrong = re.compile("the function was reached, and answered [0-9]+|no answer within [0-9]+ s")
+    wrong = re.compile("the request reached the function, which answered [0-9]+|no answer within [0-9]+ s")
     assert {n for n in promised if found[n].status != "failed" or not wrong.fullmatch(found[n].detail)} == set()
 
 
@@ -521,7 +523,7 @@ async def test_missing_limit_is_found(probe: Probe, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(Scheduler, "_refusal", lambda *_: None)
     found = await probe(function(instanceConcurrency=1, concurrencyConfig={"reservedConcurrency": 1}))
     assert found["2 sockets at once"].status == "failed"
-    assert "socket 2: the function was reached, and answered 101" in found["2 sockets at once"].detail
+    assert "socket 2: the request reached the function, which answered 101" in found["2 sockets at once"].detail
 
 
 async def test_limit_that_comes_too_early_is_found(probe: Probe, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -567,7 +569,7 @@ async def test_session_without_affinity_is_found(probe: Probe, monkeypatch: pyte
     found = await probe(function(**props))
     assert (found["session"].status, found["session"].detail) == (
         "failed",
-        "the requests of one session met 2 instances",
+        "the requests of one session reached 2 instances",
     )
 
 

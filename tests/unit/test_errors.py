@@ -58,7 +58,7 @@ def test_key_of_a_finding_reads_like_the_file() -> None:
 def test_refusal_can_be_given_again() -> None:
     """An answer is repeated for another request with its own reason, and the same message and remedy."""
     error = FCError(Refusal.METHOD_NOT_ALLOWED, method="PUT", reason="one", remedy="add PUT")
-    again = error.again("two")
+    again = error.with_reason("two")
     assert (again.status, again.message, again.remedy, again.reason) == (
         error.status, error.message, "add PUT", "two",
     )  # fmt: skip

@@ -66,5 +66,5 @@ def test_file_that_is_no_key_is_refused(text: str) -> None:
 
 def test_unknown_algorithm_is_refused() -> None:
     """An algorithm that the cloud does not verify cannot be chosen."""
-    with pytest.raises(ValueError, match="none of"):
+    with pytest.raises(ValueError, match="use one of"):
         KeyPair.generate("none")

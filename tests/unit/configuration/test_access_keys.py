@@ -43,11 +43,11 @@ def test_keys_are_wanted_where_signatures_are_checked(trigger: str, domain: str,
             ],
         }
     )
-    assert access_keys.wanted(account) is expected
+    assert access_keys.verifies_signatures(account) is expected
 
 
 def test_made_pair_is_made_of_its_random_digits() -> None:
     """A pair for one run has nothing guessable in its secret, and shows none of it."""
-    key = access_keys.made("0123456789ab" + "c" * 36)
+    key = access_keys.generate("0123456789ab" + "c" * 36)
     assert (key.accessKeyId, key.accessKeySecret) == ("fcemu-0123456789ab", "c" * 36)
     assert "c" * 36 not in repr(key)

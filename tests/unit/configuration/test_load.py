@@ -244,7 +244,7 @@ def test_s_yaml_ignores_are_told(load_text: Load) -> None:
     """What an s.yaml has beyond web functions is left out, with its line."""
     text = "resources:\n  web: {component: fc3, props: {functionName: f}}\n  bucket: {component: oss}\n"
     assert [str(note) for note in load_text(text).ignored] == [
-        "trigger.yaml:3: resources.bucket: component `oss` has no HTTP trigger; only fc3 and fc3-domain are read"
+        "trigger.yaml:3: resources.bucket: component `oss` has no HTTP trigger; fcemu reads only fc3 and fc3-domain"
     ]
 
 
@@ -291,7 +291,7 @@ def test_merged_mistakes_keep_their_line(load_text: Load) -> None:
 def test_merge_takes_mappings_only(load_text: Load) -> None:
     """A merge of something else is a mistake."""
     assert mistake(load_text, "functionName: f\n<<: 3\n") == (
-        "trigger.yaml:2: <<: `<<` takes a mapping, such as `<<: *base`"
+        "trigger.yaml:2: <<: `<<` must be a mapping; write for example `<<: *base`"
     )
 
 
@@ -305,7 +305,7 @@ def test_multiplying_anchors_are_refused(load_text: Load) -> None:
     """Anchors that multiply to millions of values are a mistake, and soon."""
     lines = ["l0: &l0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 10)}]" for n in range(1, 9)]
-    assert "multiply" in mistake(load_text, "\n".join(lines))
+    assert "expand to more than" in mistake(load_text, "\n".join(lines))
 
 
 def test_scalars_are_those_of_serverless_devs(load_text: Load) -> None:
@@ -334,7 +334,7 @@ def test_mistakes_in_json_are_told(load_text: Load) -> None:
     assert mistake(load_text, text % '{"methods": ["get"]}').startswith(
         "trigger.yaml:4: triggers[0].triggerConfig.methods[0]: expected GET, POST,"
     )
-    assert "expected a mapping, or its JSON as a text" in mistake(load_text, text % '{"methods')
+    assert "expected a mapping, or a string with its JSON" in mistake(load_text, text % '{"methods')
     assert "it is not an object" in mistake(load_text, text % "[]")
 
 
@@ -376,7 +376,7 @@ triggers:
         ("kty: oct", "kty: otc", 11, "jwks.keys[1].kty", "expected RSA, EC, OKP, oct as `kty`, found `otc`"),
         ("k: c2VjcmV0", "k: c2Vj cmV0", 12, "jwks.keys[1].k", "`k` must be base64url without padding"),
         ("k: c2VjcmV0", "alg: HS256", 11, "jwks.keys[1]", "`k` is missing"),
-        ("k: c2VjcmV0", "k: c2VjcmV0\n              kid: a", 13, "jwks.keys[1].kid", "position 1 has this `kid`"),
+        ("k: c2VjcmV0", "k: c2VjcmV0\n              kid: a", 13, "jwks.keys[1].kid", "position 1 has the same `kid`"),
         ("kid: a, n", "n", 11, "jwks.keys[1]", "position 1 has no `kid` either"),
         ("e: AQAB", "e: AQAB, d: AQAB", 10, "jwks.keys[0].d", "paste the public key only"),
         ("e: AQAB", "e: AQAB, alg: ES256", 10, "jwks.keys[0].alg", "found `ES256`"),
@@ -385,7 +385,7 @@ triggers:
         ("query:token", "body:token", 13, "tokenLookup", "expected header, cookie, query or form"),
         ("query:token", "token", 13, "tokenLookup", "expected `<position>:<name>`"),
         ("header:sub:x-sub", "header:sub", 14, "claimPassBy", "expected `<position>:<claim>:<name>`"),
-        ("header:sub:x-sub", "header:sub:Host", 14, "claimPassBy", "belongs to the gateway"),
+        ("header:sub:x-sub", "header:sub:Host", 14, "claimPassBy", "the gateway sets the header"),
         ("[/public/*]", "[public]", 15, "whitelist[0]", "write `/public`"),
         ("[/public/*]", "[/a*b]", 15, "whitelist[0]", "only at the end"),
         ("whitelist:", "whitelits:", 15, "whitelits", "unknown key; did you mean `whitelist`?"),
@@ -417,11 +417,11 @@ def test_mistakes_in_auth_config_have_their_line(
             "authConfig.jwks: expected a mapping (`key: value` lines), found a",
         ),
         ("authType: bearer, authConfig: {tokens: [hush]}", "authConfig: BearerFormat is required"),
-        ("authType: bearer, authConfig: {BearerFormat: opaque, opaqueTokenConfig: {tokens: [hush]}}", "found a text"),
+        ("authType: bearer, authConfig: {BearerFormat: opaque, opaqueTokenConfig: {tokens: [hush]}}", "found a string"),
         (
             "authType: bearer, authConfig: {BearerFormat: Opaque, opaqueTokenConfig: {tokens: "
             "[{enable: true, tokenName: a, tokenData: 0123456789abcdef0123456789abcdef}]}}",
-            "BearerFormat: expected opaque, found the text 'Opaque'; did you mean `opaque`?",
+            "BearerFormat: expected opaque, found the string 'Opaque'; did you mean `opaque`?",
         ),
         (
             "authType: bearer, authConfig: {BearerFormat: opaque, opaqueTokenConfig: {tokens: "
@@ -439,7 +439,7 @@ def test_mistakes_in_auth_config_have_their_line(
         ),
         (
             "authType: basic, authConfig: {users: [{userName: 'administrator:', password: hush}]}",
-            "users[0].userName: expected a text of 12 to 128 characters without `:`",
+            "users[0].userName: expected a string of 12 to 128 characters without `:`",
         ),
     ],
 )
@@ -475,7 +475,7 @@ triggers:
     configuration = load_text(text)
     assert [trigger.triggerName for trigger in configuration.account.functions[0].triggers] == ["web"]
     assert [str(note) for note in configuration.ignored] == [
-        "trigger.yaml:3: triggers[0]: a trigger of type timer is not served; fcemu emulates HTTP triggers only"
+        "trigger.yaml:3: triggers[0]: fcemu serves only HTTP triggers, not triggers of type timer"
     ]
     assert mistake(load_text, text.replace("GET", "GTE")).startswith(
         "trigger.yaml:6: triggers[1].triggerConfig.methods[0]: "
@@ -491,11 +491,11 @@ def test_code_defaults_to_the_files_folder(load_text: Load, tmp_path: Path) -> N
     ("code", "said"),
     [
         ("./nowhere", "does not exist"),
-        ("trigger.yaml", "is a file"),
+        ("trigger.yaml", "found the file"),
         ("'a\\0b'", "does not exist"),
         ("{ossBucketName: b, ossObjectName: o}", "local folder, not a package in OSS; write `code: ./code`"),
         ("{src: ./mine, ossBucketName: b}", "write `code: ./mine`"),
-        ("[code]", "expected a text, found a list"),
+        ("[code]", "expected a string, found a list"),
     ],
 )
 def test_code_must_be_a_folder(load_text: Load, code: str, said: str) -> None:
@@ -513,28 +513,28 @@ def test_code_must_be_a_folder(load_text: Load, code: str, said: str) -> None:
     [
         (
             "timeout: '60'",
-            "timeout: expected a whole number from 1 to 86400, found the text '60'; write `60` without quotes",
+            "timeout: expected a whole number from 1 to 86400, found the string '60'; write `60` without quotes",
         ),
-        ("timeout: 60s", "timeout: expected a whole number from 1 to 86400, found the text '60s'"),
+        ("timeout: 60s", "timeout: expected a whole number from 1 to 86400, found the string '60s'"),
         ("timeout: 60.0", "timeout: expected a whole number from 1 to 86400, found 60.0; write `60`"),
         ("timeout: 0", "timeout: expected a number from 1 to 86400, found 0"),
-        ("timeout:", "timeout: nothing is written here; remove the key, or write a value"),
+        ("timeout:", "timeout: this key has no value; write one, or remove the key"),
         ("timeout: true", "timeout: expected a whole number from 1 to 86400, found true"),
         ("timeout: [1]", "timeout: expected a whole number from 1 to 86400, found a list"),
-        ("cpu: '0.5'", "cpu: expected a number from 0.05 to 16, found the text '0.5'; write `0.5` without quotes"),
+        ("cpu: '0.5'", "cpu: expected a number from 0.05 to 16, found the string '0.5'; write `0.5` without quotes"),
         ("cpu: 17", "cpu: expected a number from 0.05 to 16, found 17"),
         ("memorySize: 500", "memorySize: expected a multiple of 64 from 128 to 32768, found 500; write `512`"),
         ("memorySize: 130", "memorySize: expected a multiple of 64 from 128 to 32768, found 130; write `128`"),
         ("diskSize: 511", "diskSize: expected 512 or 10240, found 511; did you mean `512`?"),
-        ("diskSize: '512'", "diskSize: expected 512 or 10240, found the text '512'; write `512` without quotes"),
+        ("diskSize: '512'", "diskSize: expected 512 or 10240, found the string '512'; write `512` without quotes"),
         (
             "internetAccess: 'true'",
-            "internetAccess: expected true or false, found the text 'true'; write `true` without quotes",
+            "internetAccess: expected true or false, found the string 'true'; write `true` without quotes",
         ),
-        ("internetAccess: yes", "internetAccess: expected true or false, found the text 'yes'; write `true`"),
-        ("description: 5", 'description: expected a text, found 5; put it in quotes: `"5"`'),
-        ("description: false", 'description: expected a text, found false; put it in quotes: `"false"`'),
-        ("description: {}", "description: expected a text, found a mapping"),
+        ("internetAccess: yes", "internetAccess: expected true or false, found the string 'yes'; write `true`"),
+        ("description: 5", 'description: expected a string, found 5; put it in quotes: `"5"`'),
+        ("description: false", 'description: expected a string, found false; put it in quotes: `"false"`'),
+        ("description: {}", "description: expected a string, found a mapping"),
         ("instanceConcurency: 3", "instanceConcurency: unknown key; did you mean `instanceConcurrency`?"),
         ("InstanceConcurrency: 3", "InstanceConcurrency: unknown key; did you mean `instanceConcurrency`?"),
         ("customDomain: {}", "customDomain: unknown key; did you mean `customDomains`?"),
@@ -546,17 +546,17 @@ def test_code_must_be_a_folder(load_text: Load, code: str, said: str) -> None:
         ("'a b': 1", "'a b': unknown key; remove it"),
         (
             "customRuntimeConfig: node",
-            "customRuntimeConfig: expected a mapping (`key: value` lines), found the text 'node'",
+            "customRuntimeConfig: expected a mapping (`key: value` lines), found the string 'node'",
         ),
         (
             "customRuntimeConfig: {command: node}",
-            "command: expected a list, found the text 'node'; write `command: [node]`",
+            "command: expected a list, found the string 'node'; write `command: [node]`",
         ),
-        ("customRuntimeConfig: {args: [80]}", 'args[0]: expected a text, found 80; put it in quotes: `"80"`'),
+        ("customRuntimeConfig: {args: [80]}", 'args[0]: expected a string, found 80; put it in quotes: `"80"`'),
         ("customRuntimeConfig: {healthCheckConfig: {}}", "this key is missing; write `httpGetUrl: /healthz`"),
         (
             "customRuntimeConfig: {healthCheckConfig: {httpGetUrl: x}}",
-            "httpGetUrl: expected a path that starts with `/`, found the text 'x'; write `/x`",
+            "httpGetUrl: expected a path that starts with `/`, found the string 'x'; write `/x`",
         ),
         ("concurrencyConfig: {}", "reservedConcurrency: this key is missing; write `reservedConcurrency: 10`"),
         ("concurrencyConfig: {reservedConcurrency: -1}", "expected a number of at least 0, found -1"),
@@ -564,21 +564,21 @@ def test_code_must_be_a_folder(load_text: Load, code: str, said: str) -> None:
             "environmentVariables: {FC_X: 1}",
             "environmentVariables.FC_X: The environment variable name 'FC_X' is reserved",
         ),
-        ("environmentVariables: {X: true}", "environmentVariables.X: expected a text, found true"),
+        ("environmentVariables: {X: true}", "environmentVariables.X: expected a string, found true"),
         ("runtime: python3.9", "runtime: runtime 'python3.9' calls a handler"),
         ("triggers: {}", "triggers: expected a list, found a mapping"),
         ("triggers: [{}]", "triggers[0].triggerName: this key is missing; write `triggerName: http-trigger`"),
-        ("triggers: [x]", "triggers[0]: expected a mapping (`key: value` lines), found the text 'x'"),
+        ("triggers: [x]", "triggers[0]: expected a mapping (`key: value` lines), found the string 'x'"),
         ("accessKeys: [{accessKeyId: a, accessKeySecret: 12345}]", "found a number; put it in quotes"),
         ("fcemu: {idleTimeout: 0}", "fcemu.idleTimeout: expected a number above 0, found 0"),
-        ("fcemu: {start: egaer}", "expected eager or lazy, found the text 'egaer'; did you mean `eager`?"),
+        ("fcemu: {start: egaer}", "expected eager or lazy, found the string 'egaer'; did you mean `eager`?"),
         ("fcemu: {listen: 8080}", "expected a host and a port, such as `127.0.0.1:8080`, found 8080"),
-        ("fcemu: {listen: '8080'}", "expected a host and a port, such as `127.0.0.1:8080`, found the text '8080'"),
+        ("fcemu: {listen: '8080'}", "expected a host and a port, such as `127.0.0.1:8080`, found the string '8080'"),
         ("timeout: !seconds 5", "timeout: this cannot be read as '!seconds'; write a plain value"),
         ("timeout: !!int five", "timeout: this cannot be read as 'int'"),
         ('description: "\\ud800"', "description: this cannot be read as 'str'"),
-        ("description: {{ name }}", "a key is a word, not a list or mapping"),
-        ("functionName: g", "functionName: this key is written twice, first on line 1; keep one of them"),
+        ("description: {{ name }}", "a key must be a string, not a list or mapping"),
+        ("functionName: g", "functionName: this key is written twice, first on line 1; keep only one"),
         ("functions: []", "expected at least one function; write `functions: [{functionName: my-function}]`"),
     ],
 )
@@ -689,19 +689,19 @@ customDomains:
 @pytest.mark.parametrize(
     ("text", "line", "said"),
     [
-        ("", 1, "the file is empty; describe one function"),
+        ("", 1, "the file is empty; write one function"),
         ("# only a comment\n", 1, "the file is empty"),
         ("~", 1, "the file is empty"),
         ("- a\n- b\n", 1, "expected a mapping (`key: value` lines), found a list"),
-        ("echo", 1, "found the text 'echo'"),
-        ("hello: world\n", 1, "no key here is known; describe one function"),
+        ("echo", 1, "found the string 'echo'"),
+        ("hello: world\n", 1, "none of these keys is known; write one function"),
         ("functionName: f\n\ttimeout: 3\n", 2, "indent with spaces instead of tabs"),
         ("functionName: f\ndescription: a: b\n", 2, "quote a value that contains `: `"),
         ("functionName: f\n  timeout: 3\n", 2, "check the indentation"),
         ("functionName: [f\n", 2, "a bracket is not closed"),
         ("functionName: 'f\n", 2, "a quote or bracket is not closed"),
         ("functionName: *f\n", 1, "undefined alias"),
-        ("functionName: f\n---\nfunctionName: g\n", 2, "keep one document in a file"),
+        ("functionName: f\n---\nfunctionName: g\n", 2, "a file may have only one document"),
         ("functionName: f\ndescription: \x07\n", 2, "a character that YAML does not allow (#x0007)"),
         ('functionName: "\\UFFFFFFFF"\n', 1, "this is not valid YAML"),
     ],
@@ -716,16 +716,16 @@ def test_broken_texts_are_explained(load_text: Load, text: str, line: int, said:
 def test_missing_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A missing file is a mistake that names the file as given, and one that is there."""
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigError, match=r"^trigger\.yaml:1: there is no such file; fcemu serve --example"):
+    with pytest.raises(ConfigError, match=r"^trigger\.yaml:1: this file does not exist; `fcemu serve --example`"):
         load(Path("trigger.yaml"))
     Path("s.yaml").write_text(S_YAML)
-    with pytest.raises(ConfigError, match=r"there is no such file; did you mean s\.yaml\?"):
+    with pytest.raises(ConfigError, match=r"this file does not exist; did you mean s\.yaml\?"):
         load(Path("trigger.yaml"))
 
 
 def test_folder(tmp_path: Path) -> None:
     """A folder is a mistake that names the configuration in it."""
-    with pytest.raises(ConfigError, match="this is a folder, not a file; name the YAML file in it"):
+    with pytest.raises(ConfigError, match="this is a folder, not a file; pass the YAML file in it"):
         load(tmp_path)
     (tmp_path / "trigger.yaml").write_text("functionName: f\n")
     with pytest.raises(ConfigError, match="did you mean .*trigger.yaml"):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fcemu.clients.tokens import KeyPair
-from fcemu.configuration.overrides import variant
+from fcemu.configuration.overrides import with_overrides
 from fcemu.errors import ConfigError
 from fcemu.model import Account
 
@@ -28,7 +28,7 @@ TWO: dict[str, Any] = {"functions": [{"functionName": "chat"}, {"functionName": 
 def made(configuration: Any, function: str | None = None, **changes: Any) -> Account:
     """The variant of a configuration in /project."""
     where = ("test_chat.py", 7)
-    return variant(
+    return with_overrides(
         configuration, changes, function=function, folder=Path("/project"), where=where, jwks=lambda: OURS.jwks()
     )
 
@@ -101,7 +101,9 @@ def test_function_is_named() -> None:
 
 def test_unclear_or_unknown_function() -> None:
     """It is said whose keys could be meant."""
-    assert wrong(TWO, timeout=9) == ("test_chat.py:7: say whose keys these are, with `function=`: one of chat, api")
+    assert wrong(TWO, timeout=9) == (
+        "test_chat.py:7: there are several functions; say which one these keys belong to: function= one of chat, api"
+    )
     assert wrong(TWO, "chta", timeout=9) == "test_chat.py:7: there is no function 'chta'; configured: chat, api"
 
 
@@ -109,8 +111,8 @@ def test_all_that_is_wrong_is_said_with_the_place() -> None:
     """The text is the configuration's own, and names the test."""
     lines = wrong(ONE, timeout="2", tiemout=3, triggerConfig={"methods": ["FETCH"]}).splitlines()
     assert (
-        "test_chat.py:7: timeout: expected a whole number from 1 to 86400, found the text '2'; write `2` without quotes"
-        in lines
+        "test_chat.py:7: timeout: expected a whole number from 1 to 86400, found the string '2'; "
+        "write `2` without quotes" in lines
     )
     assert "test_chat.py:7: tiemout: unknown key; did you mean `timeout`?" in lines
     assert any(line.startswith("test_chat.py:7: triggers[0].triggerConfig.methods[0]: expected") for line in lines)
@@ -158,7 +160,7 @@ def test_no_key_is_made_where_none_is_wanted() -> None:
     def never() -> dict[str, Any]:
         raise AssertionError
 
-    variant(ONE, {}, folder=Path("/"), where=("", 0), jwks=never)
+    with_overrides(ONE, {}, folder=Path("/"), where=("", 0), jwks=never)
 
 
 @pytest.mark.parametrize("auth", ["no JSON", [], {"jwks": []}, {"jwks": {"keys": 1}}])

@@ -68,7 +68,7 @@ def test_other_components_are_ignored() -> None:
 def test_no_function_is_a_problem() -> None:
     """An s.yaml without a web function cannot be served."""
     assert texts(of_resources(bucket={"component": "oss"})) == [
-        "no resource here is a web function of the component `fc3`"
+        "expected at least one web function; write a resource with `component: fc3`"
     ]
 
 
@@ -146,11 +146,11 @@ def test_environment_variables_stay_text() -> None:
 @pytest.mark.parametrize(
     ("written", "said"),
     [
-        ("${vars.nowhere}", "`${vars.nowhere}` leads nowhere"),
+        ("${vars.nowhere}", "`${vars.nowhere}` cannot be evaluated"),
         ("${env('UNSET')}", "UNSET is not set"),
-        ("${file('x')}", "`${file('x')}` is not understood"),
-        ("${1 + 1}", "`${1 + 1}` is not understood"),
-        ("${config('AccessKeyID')}", "`${config('AccessKeyID')}` reads a stored key"),
+        ("${file('x')}", "`${file('x')}` is not supported"),
+        ("${1 + 1}", "`${1 + 1}` is not supported"),
+        ("${config('AccessKeyID')}", "`${config('AccessKeyID')}` reads stored credentials"),
         ("${resources.web.output.url}", "only after a deployment"),
         ("${vars.loop}", "refers to itself"),
         ("a ${vars.mapping}", "not a mapping or a list"),

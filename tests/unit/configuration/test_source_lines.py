@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fcemu.configuration.source_lines import Places
+from fcemu.configuration.source_lines import SourceLines
 
 ONE = """\
 functionName: echo
@@ -54,32 +54,32 @@ resources:
 
 def test_lines_of_one_function() -> None:
     """With one function at the top its name, its triggers and the domains beside it are found."""
-    places = Places(ONE, {})
-    assert places.line("echo") == 1
-    assert places.line("echo", "prod") == 4
-    assert places.line("echo", "http") == 7
-    assert places.line(domain="app.example.com") == 10
+    lines = SourceLines(ONE, {})
+    assert lines.line("echo") == 1
+    assert lines.line("echo", "prod") == 4
+    assert lines.line("echo", "http") == 7
+    assert lines.line(domain="app.example.com") == 10
 
 
 def test_lines_of_several_functions() -> None:
     """In a list each function is found by its name, in any case, and the triggers of an alias where they stand."""
-    places = Places(SEVERAL, {})
-    assert places.line("one") == 3
-    assert places.line("two") == 6
-    assert places.line("one", "http") == places.line("two", "http") == 5
+    lines = SourceLines(SEVERAL, {})
+    assert lines.line("one") == 3
+    assert lines.line("two") == 6
+    assert lines.line("one", "http") == lines.line("two", "http") == 5
 
 
 def test_lines_of_an_s_yaml() -> None:
     """In an s.yaml the resources' own lines are found, expressions and triggers of other types notwithstanding."""
-    places = Places(S_YAML, {})
-    assert places.line("chat") == 8
-    assert places.line("chat", "http") == 13
-    assert places.line("", None, "app.example.com") == 19
+    lines = SourceLines(S_YAML, {})
+    assert lines.line("chat") == 8
+    assert lines.line("chat", "http") == 13
+    assert lines.line("", None, "app.example.com") == 19
 
 
 def test_what_is_not_there_is_on_the_first_line() -> None:
     """What is about no function, or one that is not there, is on line 1; an unknown trigger is its function's."""
-    places = Places(SEVERAL, {})
-    assert places.line() == places.line("nobody") == places.line("nobody", "http") == 1
-    assert places.line(domain="nobody.example.com") == 1
-    assert places.line("two", "nobody") == 6
+    lines = SourceLines(SEVERAL, {})
+    assert lines.line() == lines.line("nobody") == lines.line("nobody", "http") == 1
+    assert lines.line(domain="nobody.example.com") == 1
+    assert lines.line("two", "nobody") == 6

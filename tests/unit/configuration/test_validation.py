@@ -26,15 +26,18 @@ def test_valid_data_becomes_the_account() -> None:
 @pytest.mark.parametrize(
     ("props", "text"),
     [
-        ({"timeout": "60"}, "expected a whole number from 1 to 86400, found the text '60'; write `60` without quotes"),
+        (
+            {"timeout": "60"},
+            "expected a whole number from 1 to 86400, found the string '60'; write `60` without quotes",
+        ),
         ({"timeout": 0}, "expected a number from 1 to 86400, found 0"),
         ({"timout": 60}, "unknown key; did you mean `timeout`?"),
         ({"methods": ["GET"]}, "unknown key; did you mean `triggers[0].triggerConfig.methods`?"),
         ({"memorySize": 500}, "expected a multiple of 64 from 128 to 32768, found 500; write `512`"),
         ({"diskSize": 1}, "expected 512 or 10240, found 1"),
-        ({"timeout": None}, "nothing is written here; remove the key, or write a value"),
-        ({"internetAccess": "yes"}, "expected true or false, found the text 'yes'; write `true` without quotes"),
-        ({"handler": 5}, 'expected a text, found 5; put it in quotes: `"5"`'),
+        ({"timeout": None}, "this key has no value; write one, or remove the key"),
+        ({"internetAccess": "yes"}, "expected true or false, found the string 'yes'; write `true` without quotes"),
+        ({"handler": 5}, 'expected a string, found 5; put it in quotes: `"5"`'),
         ({"triggers": {}}, "expected a list, found a mapping"),
         ({"triggers": [{"triggerName": "t"}]}, "this key is missing; write `triggerConfig: {methods: [GET, POST], "
          "authType: anonymous}`"),
@@ -57,7 +60,7 @@ def test_mistake_in_an_auth_config_is_told_like_any_other() -> None:
     auth = {"BearerFormat": "opaque", "opaqueTokenConfig": {"tokens": [{"enable": "yes", "tokenNam": "x"}]}}
     trigger = {"triggerName": "t", "triggerConfig": {"methods": ["GET"], "authType": "bearer", "authConfig": auth}}
     assert texts(triggers=[trigger]) == [
-        "expected true or false, found the text 'yes'; write `true` without quotes",
+        "expected true or false, found the string 'yes'; write `true` without quotes",
         "this key is missing; write `tokenName: …`",
         "this key is missing; write `tokenData: 32 to 128 characters`",
         "unknown key; did you mean `tokenName`?",
@@ -74,7 +77,7 @@ def test_secret_is_not_shown() -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(None, "nothing"), (True, "true"), (1.5, "1.5"), ("a", "the text 'a'"), ([], "a list"), ({}, "a mapping")],
+    [(None, "nothing"), (True, "true"), (1.5, "1.5"), ("a", "the string 'a'"), ([], "a list"), ({}, "a mapping")],
 )
 def test_values_are_shown_on_one_line(value: object, text: str) -> None:
     """A value in a message is short."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fcemu.configuration.yaml_lines import Unusable, parse
+from fcemu.configuration.yaml_lines import UnusableFile, parse
 
 
 def test_each_key_and_item_has_its_line() -> None:
@@ -44,7 +44,7 @@ def test_key_written_twice_is_a_finding() -> None:
 @pytest.mark.parametrize("text", ["a: [1", "a:\n\t- b", "a: b: c", "a: *nowhere", "a: 1\n---\nb: 2"])
 def test_broken_yaml_is_unusable_and_says_what_to_do(text: str) -> None:
     """A syntax error names a line and gives advice."""
-    with pytest.raises(Unusable) as caught:
+    with pytest.raises(UnusableFile) as caught:
         parse(text)
     assert caught.value.line >= 1
     assert ";" in caught.value.text
@@ -53,7 +53,7 @@ def test_broken_yaml_is_unusable_and_says_what_to_do(text: str) -> None:
 def test_anchors_that_multiply_are_refused() -> None:
     """A short file that would become endless is refused, not read."""
     lines = ["a0: &a0 [x]"] + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 9)]
-    with pytest.raises(Unusable, match="multiply"):
+    with pytest.raises(UnusableFile, match="expand"):
         parse("\n".join(lines))
 
 
@@ -68,7 +68,7 @@ def test_anchors_that_multiply_are_refused() -> None:
 )
 def test_what_cannot_be_read_at_all_is_unusable(text: str, line: int, said: str) -> None:
     """A file that no reader can take is refused with the line where that is known."""
-    with pytest.raises(Unusable) as caught:
+    with pytest.raises(UnusableFile) as caught:
         parse(text)
     assert caught.value.line == line
     assert said in caught.value.text

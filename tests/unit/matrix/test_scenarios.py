@@ -66,7 +66,9 @@ def test_select() -> None:
 )
 def test_select_refuses(only: list[str], skip: list[str]) -> None:
     """A name that is none is refused, and so is a selection of nothing."""
-    with pytest.raises(ValueError, match="there is no scenario nonsense; there are baseline, |no scenario is left"):
+    with pytest.raises(
+        ValueError, match="there is no scenario nonsense; the scenarios are baseline, |no scenario is left"
+    ):
         select(scenarios(account()), only, skip)
 
 

@@ -60,22 +60,22 @@ def test_reached(name: str, records: list[Record], reached: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("one", "outcome", "hint"),
+    ("one", "verdict", "hint"),
     [
         (trial("cut-early", 0, fired()), "survived", ""),
         (trial("cut-early", 1, fired()), "failed", "reconnect after 1006, and resend what was not answered"),
         (trial("cut-early", 143, fired(), hung=True), "hung", "reconnect after 1006"),
         (trial("cut-late", 0), "not reached", "its first WebSocket had fewer than five messages"),
-        (trial("cut-late", 1), "failed", "nothing of it happened (its first WebSocket had fewer"),
+        (trial("cut-late", 1), "failed", "it did not meet the failure (its first WebSocket had fewer"),
         (trial("baseline", 0), "survived", ""),
-        (trial("baseline", 1), "failed", "make it pass where nothing happens"),
+        (trial("baseline", 1), "failed", "fix the command first: it must succeed when nothing goes wrong"),
     ],
 )
-def test_outcome(one: Trial, outcome: str, hint: str) -> None:
+def test_verdict(one: Trial, verdict: str, hint: str) -> None:
     """What came of a trial, and what to do about it."""
-    assert one.outcome == outcome
+    assert one.verdict == verdict
     assert one.hint.startswith(hint)
-    assert bool(one.hint) is (outcome != "survived")
+    assert bool(one.hint) is (verdict != "survived")
 
 
 def test_passed() -> None:
@@ -109,23 +109,23 @@ def test_text() -> None:
     assert lines[1].endswith("the first connection is reset by a NAT after 1 s without traffic")
     assert " ".join(lines[2].split()).endswith("429: too many requests at once retry after 429, with increasing delays")
     assert lines[6:] == [
-        "baseline: the command ended with exit code 2; its requests: none",
+        "baseline: the command exited with code 2; its requests: none",
         "baseline: | no module",
         "baseline: the end of fcemu's log:",
         "baseline: | instance ready",
-        "refused-429: the command ended with exit code 1; its requests: 429",
+        "refused-429: the command exited with code 1; its requests: 429",
         "refused-429: | a",
         "refused-429: | b",
-        "cut-early: the command was ended after 1 s (--limit); its requests: 101 (closed with 1006 by fault), "
+        "cut-early: the command was stopped after 1 s (--limit); its requests: 101 (closed with 1006 by fault), "
         "2 × 101 (closed with 1000 by client)",
         "1 survived, 2 failed, 1 hung, 1 not reached in 6.0 s",
     ]
-    assert "cut-late: the command ended with exit code 0; its requests: none" in as_text(trials, strict=True)
+    assert "cut-late: the command exited with code 0; its requests: none" in as_text(trials, strict=True)
 
 
 def test_signal_is_told() -> None:
     """A command that a signal has ended is told with its number."""
-    assert trial("crash", 139).ended == "ended with exit code 139 (signal 11)"
+    assert trial("crash", 139).ending == "exited with code 139 (signal 11)"
 
 
 @pytest.mark.parametrize(("strict", "status"), [(False, "skipped"), (True, "failed")])
@@ -143,7 +143,7 @@ def test_outcomes_for_machines(strict: bool, status: str) -> None:
     )
     assert (failed.status, failed.remedy, failed.file) == ("failed", trials[1].hint, "trigger.yaml")
     assert failed.detail.splitlines() == [
-        "the command ended with exit code 1; its requests: none", "| a", "the end of fcemu's log:", "| b",
+        "the command exited with code 1; its requests: none", "| a", "the end of fcemu's log:", "| b",
     ]  # fmt: skip
     assert (missed.status, missed.seconds) == (status, 1.2)
     assert missed.detail == "not reached: its first WebSocket had fewer than five messages"

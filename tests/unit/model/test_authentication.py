@@ -95,7 +95,7 @@ def test_claim_pass_by_text_is_the_list() -> None:
         ("tokenLookup", 5, "list"),
         ("tokenLookup", "Header:A", "'header', 'cookie'"),
         ("tokenLookup", "header:a b", "cannot be the name of a header"),
-        ("tokenLookup", "cookie:t:Bearer ", "a cookie has no prefix"),
+        ("tokenLookup", "cookie:t:Bearer ", "a cookie cannot have a prefix"),
         ("claimPassBy", "header:sub", "position"),
         ("claimPassBy", "body:sub:x", "'header', 'cookie'"),
         ("claimPassBy", "header:sub:", "cannot be the name of a header"),
@@ -103,10 +103,10 @@ def test_claim_pass_by_text_is_the_list() -> None:
         ("claimPassBy", "header:sub:a b", "cannot be the name of a header"),
         ("claimPassBy", "cookie:sub:a=b", "cannot be the name of a cookie"),
         *[
-            ("claimPassBy", f"header:sub:{name}", "belongs to the gateway")
+            ("claimPassBy", f"header:sub:{name}", "the gateway sets the header")
             for name in ("host", "Content_Length", "COOKIE", "Sec-WebSocket-Key", "x-fc-account-id", "Upgrade")
         ],
-        ("claimPassBy", "header:sub:x-id,header:uid:X_ID", "two claims cannot pass by one header"),
+        ("claimPassBy", "header:sub:x-id,header:uid:X_ID", "two claims cannot be passed in the same header"),
         ("whitelist", ["a"], "write `/a`"),
         ("blacklist", ["/a/*/b"], "only at the end"),
         ("whitelist", "/a", "list"),

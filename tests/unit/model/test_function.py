@@ -163,23 +163,26 @@ def test_session_affinity_means_concurrency_200() -> None:
         ({"sessionAffinity": "HEADER_FIELD"}, "needs `sessionAffinityConfig: {affinityHeaderFieldName"),
         ({"sessionAffinityConfig": {}}, "no sessions without `sessionAffinity`"),
         ({"sessionAffinity": "STICKY"}, "HEADER_FIELD"),
-        ({**COOKIE, "sessionAffinityConfig": {"affinityHeaderFieldName": "x-abcde"}}, "belongs to HEADER_FIELD, not"),
-        ({**COOKIE, "sessionAffinityConfig": {"sseEndpointPath": "/x"}}, "belongs to MCP_SSE, not"),
-        ({"sessionAffinity": "MCP_SSE", "sessionAffinityConfig": {"sessionTTLInSeconds": 5}}, "belongs to HEADER"),
+        ({**COOKIE, "sessionAffinityConfig": {"affinityHeaderFieldName": "x-abcde"}}, "applies to HEADER_FIELD, not"),
+        ({**COOKIE, "sessionAffinityConfig": {"sseEndpointPath": "/x"}}, "applies to MCP_SSE, not"),
+        ({"sessionAffinity": "MCP_SSE", "sessionAffinityConfig": {"sessionTTLInSeconds": 5}}, "applies to HEADER"),
         (
             {**COOKIE, "sessionAffinityConfig": {"sessionTTLInSeconds": 60, "sessionIdleTimeoutInSeconds": 61}},
             r"at most sessionTTLInSeconds \(60\)",
         ),
-        ({**COOKIE, "instanceIsolationMode": "REQUEST_EXCLUSIVE"}, "an instance for each request"),
+        ({**COOKIE, "instanceIsolationMode": "REQUEST_EXCLUSIVE"}, "REQUEST_EXCLUSIVE needs `instanceConcurrency: 1`"),
         ({"instanceIsolationMode": "SESSION_EXCLUSIVE"}, "needs `sessionAffinity`"),
-        ({"instanceIsolationMode": "REQUEST_EXCLUSIVE", "instanceConcurrency": 2}, "an instance for each request"),
+        (
+            {"instanceIsolationMode": "REQUEST_EXCLUSIVE", "instanceConcurrency": 2},
+            "REQUEST_EXCLUSIVE needs `instanceConcurrency: 1`",
+        ),
         (
             {
                 **COOKIE,
                 "instanceIsolationMode": "SESSION_EXCLUSIVE",
                 "sessionAffinityConfig": {"sessionConcurrencyPerInstance": 2},
             },
-            "an instance has one session",
+            "an instance serves one session",
         ),
         *[
             ({**HEADER, "sessionAffinityConfig": {"affinityHeaderFieldName": name}}, "5 to 40 characters")

@@ -39,7 +39,7 @@ def one(jwk: dict[str, Any]) -> tuple[str, tuple[str | int, ...]]:
 def test_key_decides_the_algorithms(jwk: dict[str, Any], algorithms: list[str]) -> None:
     """The type and curve of a key, and its own alg, say what it may verify."""
     assert jwks.findings([jwk]) == []
-    assert list(jwks.prepared(jwk).verifiers) == algorithms
+    assert list(jwks.verification_key(jwk).verifiers) == algorithms
 
 
 @pytest.mark.parametrize(
@@ -47,8 +47,8 @@ def test_key_decides_the_algorithms(jwk: dict[str, Any], algorithms: list[str]) 
     [
         ({}, (0,), "`kty` is missing"),
         ({"kty": "RSAA"}, (0, "kty"), "expected RSA, EC, OKP, oct as `kty`, found `RSAA`"),
-        ({"kty": []}, (0, "kty"), "something that is not a text"),
-        ({"kty": "EC\n"}, (0, "kty"), "another text"),
+        ({"kty": []}, (0, "kty"), "a value that is not a string"),
+        ({"kty": "EC\n"}, (0, "kty"), "another string"),
         ({"kty": "RSA", "n": RSA["n"]}, (0,), "`e` is missing"),
         ({**RSA, "n": RSA["n"] + "="}, (0, "n"), "base64url without padding"),
         ({**RSA, "n": 5}, (0, "n"), "base64url"),
@@ -67,13 +67,13 @@ def test_key_decides_the_algorithms(jwk: dict[str, Any], algorithms: list[str]) 
         ({**OKP, "x": "AQAB"}, (0,), "not a usable key"),
         ({**RSA, "alg": "HS256"}, (0, "alg"), "found `HS256`"),
         ({**RSA, "alg": "none"}, (0, "alg"), "found `none`"),
-        ({**RSA, "alg": ["RS256"]}, (0, "alg"), "something that is not a text"),
+        ({**RSA, "alg": ["RS256"]}, (0, "alg"), "a value that is not a string"),
         ({**EC, "alg": "ES384"}, (0, "alg"), "expected ES256"),
         ({**OCT, "alg": "RS256"}, (0, "alg"), "expected HS256, HS384, HS512"),
         ({**RSA, "use": "enc"}, (0, "use"), "expected `use: sig`, found `enc`"),
         ({**RSA, "key_ops": ["encrypt"]}, (0, "key_ops"), "`verify`"),
         ({**RSA, "key_ops": "verify"}, (0, "key_ops"), "must be a list"),
-        ({**RSA, "kid": 5}, (0, "kid"), "must be a text"),
+        ({**RSA, "kid": 5}, (0, "kid"), "must be a string"),
     ],
 )
 def test_unusable_key_is_a_finding(jwk: dict[str, Any], path: tuple[str | int, ...], said: str) -> None:
@@ -109,9 +109,13 @@ def test_one_key_may_lack_a_kid() -> None:
 def test_other_forms_of_base64_are_refused(text: str) -> None:
     """A text that is not canonical base64url without padding has no bytes."""
     with pytest.raises(ValueError, match="base64url"):
-        jwks.decoded(text)
+        jwks.decode_base64url(text)
 
 
 def test_base64url_is_decoded() -> None:
     """A base64url text is its bytes."""
-    assert (jwks.decoded(""), jwks.decoded("QQ"), jwks.decoded("-_8")) == (b"", b"A", b"\xfb\xff")
+    assert (jwks.decode_base64url(""), jwks.decode_base64url("QQ"), jwks.decode_base64url("-_8")) == (
+        b"",
+        b"A",
+        b"\xfb\xff",
+    )

@@ -11,7 +11,18 @@ from fcemu.clients.tokens import KeyPair
 from fcemu.errors import FCError, Refusal
 from fcemu.model import AccessKey, Account
 from fcemu.smoke import checks
-from fcemu.smoke.checks import Answered, Check, Full, Handshake, Impossible, Refused, SameInstance, Socket, TimesOut
+from fcemu.smoke.checks import (
+    Answered,
+    Check,
+    Full,
+    Handshake,
+    NotCheckable,
+    Refused,
+    SameInstance,
+    SocketCheck,
+    TimesOut,
+    planned_checks,
+)
 from fcemu.smoke.credentials import Identity, authorised
 from fcemu.trigger.admission import admit
 from fcemu.trigger.affinity import claim
@@ -54,9 +65,9 @@ def account(*functions: dict[str, Any], **more: Any) -> Account:
     return Account.model_validate({"functions": list(functions), "accessKeys": [KEY], **more})
 
 
-def names(checks: list[Check], door: str = "http") -> list[str]:
-    """What is checked at a door."""
-    return [check.name for check in checks if check.door is not None and check.door.name == door]
+def names(checks: list[Check], endpoint: str = "http") -> list[str]:
+    """What is checked at a endpoint."""
+    return [check.name for check in checks if check.endpoint is not None and check.endpoint.name == endpoint]
 
 
 def only(kind: type[Check], checks: list[Check]) -> Any:
@@ -144,17 +155,19 @@ def answer(served: Account, request: Request) -> Route:
     return route
 
 
-CHECKS = checks.checks(EVERYTHING, "/x?y=z")
+CHECKS = planned_checks(EVERYTHING, "/x?y=z")
 
 
 @pytest.mark.parametrize(
     "check",
     [check for check in CHECKS if isinstance(check, Refused)],
-    ids=lambda check: f"{check.function}-{check.door.name if check.door else ''}-{check.name}".replace(" ", "-"),
+    ids=lambda check: f"{check.function}-{check.endpoint.name if check.endpoint else ''}-{check.name}".replace(
+        " ", "-"
+    ),
 )
 def test_request_is_refused_as_expected(check: Refused) -> None:
     """The request of a refusal's check meets that refusal in the trigger's own rules, and no other."""
-    request = authorised(check.request, check.door, check.credential, IDENTITY, NOW)
+    request = authorised(check.request, check.endpoint, check.credential, IDENTITY, NOW)
     with pytest.raises(FCError) as refused:
         answer(EVERYTHING, request)
     assert refused.value.refusal is check.refusal
@@ -165,13 +178,13 @@ def test_request_is_refused_as_expected(check: Refused) -> None:
 @pytest.mark.parametrize(
     "check",
     [check for check in CHECKS if isinstance(check, Answered | Handshake)],
-    ids=lambda check: f"{check.function}-{check.door.name}-{check.name}".replace(" ", "-"),
+    ids=lambda check: f"{check.function}-{check.endpoint.name}-{check.name}".replace(" ", "-"),
 )
 def test_request_passes_as_expected(check: Answered | Handshake) -> None:
     """What the function is to answer passes the trigger's rules: with its credentials, or where none are needed."""
-    assert check.door is not None
-    request = check.request if isinstance(check, Answered) else check.door.upgrade()
-    request = authorised(request, check.door, check.credential, IDENTITY, NOW)
+    assert check.endpoint is not None
+    request = check.request if isinstance(check, Answered) else check.endpoint.upgrade()
+    request = authorised(request, check.endpoint, check.credential, IDENTITY, NOW)
     assert answer(EVERYTHING, request).function.functionName == check.function
 
 
@@ -184,7 +197,7 @@ def test_every_row_that_can_be_promised_is_checked() -> None:
 
 def test_open_function_is_checked_from_start_to_stop() -> None:
     """The checks of a plain function come in their order: it starts, refuses, answers, times out, stops."""
-    found = [check.name for check in checks.checks(account(function()))]
+    found = [check.name for check in planned_checks(account(function()))]
     assert found == [
         "starts", "method PUT", "headers over 8 KB", "path and query over 4 KB", "body over 32 MB", "request",
         "handshake", "echo", "invalid Host header", "unknown function", "unknown version", "timeout of 60 s", "stops",
@@ -196,25 +209,27 @@ def test_path_is_that_of_the_requests() -> None:
     """`--path` is where requests go, below a route's prefix where there is one."""
     route = {"path": "/api/*", "functionName": "fn"}
     domain = {"domainName": "a.test", "routeConfig": {"routes": [route]}}
-    found = checks.checks(account(function(), customDomains=[domain]), "/chat")
-    doors = {check.door.name: check.door.path for check in found if check.door is not None and check.function}
-    assert doors == {"http": "/chat", "a.test/api/chat": "/api/chat"}
+    found = planned_checks(account(function(), customDomains=[domain]), "/chat")
+    endpoints = {
+        check.endpoint.name: check.endpoint.path for check in found if check.endpoint is not None and check.function
+    }
+    assert endpoints == {"http": "/chat", "a.test/api/chat": "/api/chat"}
 
 
 def test_function_can_be_chosen() -> None:
     """Only the functions that were named are checked, and the domains that lead to them."""
     domain = {"domainName": "a.test", "routeConfig": {"routes": [{"path": "/x", "functionName": "two"}]}}
     served = account(function("one"), function("two"), customDomains=[domain])
-    assert {check.function for check in checks.checks(served, only=["one"])} == {"one", ""}
-    assert not any(check.name == "unknown route" for check in checks.checks(served, only=["one"]))
-    assert any(check.name == "unknown route" for check in checks.checks(served, only=["two"]))
+    assert {check.function for check in planned_checks(served, only=["one"])} == {"one", ""}
+    assert not any(check.name == "unknown route" for check in planned_checks(served, only=["one"]))
+    assert any(check.name == "unknown route" for check in planned_checks(served, only=["two"]))
 
 
 def test_trigger_without_get_takes_no_sockets() -> None:
     """Without GET the handshake is one of the refusals, and nothing about sockets is checked."""
-    found = checks.checks(account(function(trigger={"methods": ["POST"]})))
+    found = planned_checks(account(function(trigger={"methods": ["POST"]})))
     assert "handshake without GET" in names(found)
-    assert not any(isinstance(check, Socket) for check in found)
+    assert not any(isinstance(check, SocketCheck) for check in found)
 
 
 def test_method_that_no_trigger_takes_is_left() -> None:
@@ -224,7 +239,7 @@ def test_method_that_no_trigger_takes_is_left() -> None:
 
 def test_disabled_function_is_refused_and_never_started() -> None:
     """With reservedConcurrency: 0 a request with the right credentials gets 429, and no start is expected."""
-    found = checks.checks(account(function(trigger=bearer(ENABLED), concurrencyConfig={"reservedConcurrency": 0})))
+    found = planned_checks(account(function(trigger=bearer(ENABLED), concurrencyConfig={"reservedConcurrency": 0})))
     (refused,) = [check for check in found if isinstance(check, Refused) and check.credential == "right"]
     assert refused.refusal is Refusal.RESOURCE_EXHAUSTED
     assert not {"starts", "stops", "request"} & {check.name for check in found}
@@ -245,33 +260,33 @@ def test_disabled_function_is_refused_and_never_started() -> None:
 )
 def test_limit_is_reached_where_it_is_near(props: dict[str, Any], more: dict[str, Any], sockets: int | None) -> None:
     """The limit of instances is checked where few instances and few sockets reach it; sessions count as they do."""
-    found = [c.sockets for c in checks.checks(account(function(**props), **more)) if isinstance(c, Full)]
+    found = [c.sockets for c in planned_checks(account(function(**props), **more)) if isinstance(c, Full)]
     assert found == ([] if sockets is None else [sockets])
 
 
 def test_accounts_limit_is_not_reached_beside_others() -> None:
     """The account's limit is no function's own: with several functions it is not checked."""
-    found = checks.checks(account(function("one"), function("two"), quotas={"instances": 1}))
+    found = planned_checks(account(function("one"), function("two"), quotas={"instances": 1}))
     assert not any(isinstance(check, Full) for check in found)
 
 
 def test_nobody_gets_in_without_an_enabled_token() -> None:
     """Where no token is enabled that is said, and refusals are checked only."""
-    found = checks.checks(account(function(trigger=bearer(DISABLED))))
-    assert only(Impossible, found).why == "no token is enabled"
+    found = planned_checks(account(function(trigger=bearer(DISABLED))))
+    assert only(NotCheckable, found).why == "no token is enabled"
     assert not {"starts", "handshake", "stops"} & {check.name for check in found}
 
 
 def test_token_in_a_form_is_for_requests_only() -> None:
     """Where tokens are looked up in forms a handshake cannot have one; without POST nothing can."""
-    found = checks.checks(account(function(trigger=jwt(tokenLookup="form:token"))))
-    assert "form" in only(Impossible, found).why
+    found = planned_checks(account(function(trigger=jwt(tokenLookup="form:token"))))
+    assert "form" in only(NotCheckable, found).why
     assert {"starts", "request", "no token", "expired token"} <= {check.name for check in found}
-    found = checks.checks(account(function(trigger={**jwt(tokenLookup="form:token"), "methods": ["GET"]})))
-    assert "POST" in only(Impossible, found).why
+    found = planned_checks(account(function(trigger={**jwt(tokenLookup="form:token"), "methods": ["GET"]})))
+    assert "POST" in only(NotCheckable, found).why
     assert "no token" in names(found)
     assert "expired token" not in names(found)
-    assert not any(isinstance(check, Answered | checks.Starts | Socket) for check in found)
+    assert not any(isinstance(check, Answered | checks.Starts | SocketCheck) for check in found)
 
 
 def test_route_that_needs_no_token_says_so() -> None:
@@ -279,14 +294,14 @@ def test_route_that_needs_no_token_says_so() -> None:
     auth = {"authType": "jwt", "authInfo": {"jwks": PAIR.jwks(), "whitelist": ["/ws"]}}
     routes = [{"path": "/ws", "functionName": "fn"}]
     domain = {"domainName": "a.test", "routeConfig": {"routes": routes}, "authConfig": auth}
-    found = [c for c in checks.checks(account(function(), customDomains=[domain])) if c.door and c.door.domain]
-    assert only(Impossible, found).why == "/ws needs no token"
-    assert [c.credential for c in found if isinstance(c, Answered | Socket)] == ["none", "none", "none"]
+    found = [c for c in planned_checks(account(function(), customDomains=[domain])) if c.endpoint and c.endpoint.domain]
+    assert only(NotCheckable, found).why == "/ws needs no token"
+    assert [c.credential for c in found if isinstance(c, Answered | SocketCheck)] == ["none", "none", "none"]
 
 
 def test_timeouts_come_behind_everything_else() -> None:
     """What puts the clock forward comes behind what it would disturb, and the stop behind that."""
-    kinds = [type(check) for check in checks.checks(account(function("one"), function("two")))]
+    kinds = [type(check) for check in planned_checks(account(function("one"), function("two")))]
     assert kinds[-5:] == [TimesOut, TimesOut, checks.Stops, checks.Stops, checks.NothingLeft]
     assert TimesOut not in kinds[:-5]
 
@@ -295,7 +310,7 @@ def test_timeouts_come_behind_everything_else() -> None:
 def test_sessions_are_checked(kind: str, header: str | None) -> None:
     """That a session's requests meet is checked for the kinds that a client can hold on to."""
     config = SESSIONS if header else {}
-    found = checks.checks(account(function(sessionAffinity=kind, sessionAffinityConfig=config)))
+    found = planned_checks(account(function(sessionAffinity=kind, sessionAffinityConfig=config)))
     assert only(SameInstance, found).header == header
 
 
@@ -304,7 +319,7 @@ def test_sessions_are_checked(kind: str, header: str | None) -> None:
     [
         ((403, "AccessDenied", "the http method 'PUT' is not allowed"), ""),
         ((403, "", None), ""),  # to HEAD, which has no body
-        ((200, None, None), "the function was reached, and answered 200"),
+        ((200, None, None), "the request reached the function, which answered 200"),
         ((404, "TriggerNotFound", "nobody"), "got 404 TriggerNotFound: nobody"),
         ((404, "", None), "got 404 : None"),
         (

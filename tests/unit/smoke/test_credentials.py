@@ -12,24 +12,24 @@ from fcemu.clients.request import Request
 from fcemu.clients.tokens import KeyPair
 from fcemu.model import AccessKey, BasicAuthConfig, BearerAuthConfig, JwtAuthConfig
 from fcemu.smoke.credentials import Credential, Identity, authorised, lookup, with_parameter
-from fcemu.smoke.doors import Door
+from fcemu.smoke.endpoints import Endpoint
 
 PAIR = KeyPair.generate()
 REQUEST = Request("GET", "fn.localhost", "/x?y=z", (("Upgrade", "websocket"),))
 
 
-def door(lookups: str, *methods: str, **config: Any) -> Door:
-    """A door that takes tokens of PAIR where `lookups` says."""
+def endpoint(lookups: str, *methods: str, **config: Any) -> Endpoint:
+    """A endpoint that takes tokens of PAIR where `lookups` says."""
     auth = JwtAuthConfig.model_validate({"jwks": PAIR.jwks(), "tokenLookup": lookups, **config})
-    return Door("fn", "fn.localhost", "/", methods or ("GET", "POST"), "jwt", auth, trigger="http")
+    return Endpoint("fn", "fn.localhost", "/", methods or ("GET", "POST"), "jwt", auth, trigger="http")
 
 
 def test_nothing_is_added_where_nothing_is_asked_for() -> None:
     """Whoever says nothing of himself, or need not, sends the request as it is."""
-    anonymous = Door("fn", "fn.localhost", "/", ("GET",), "anonymous", None, trigger="http")
+    anonymous = Endpoint("fn", "fn.localhost", "/", ("GET",), "anonymous", None, trigger="http")
     assert authorised(REQUEST, anonymous, "right", Identity(), 0.0) is REQUEST
     assert authorised(REQUEST, None, "right", Identity(), 0.0) is REQUEST
-    assert authorised(REQUEST, door("header:Authorization"), "none", Identity(), 0.0) is REQUEST
+    assert authorised(REQUEST, endpoint("header:Authorization"), "none", Identity(), 0.0) is REQUEST
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_nothing_is_added_where_nothing_is_asked_for() -> None:
 )
 def test_token_is_put_where_it_is_no_trouble(lookups: str, methods: tuple[str, ...], position: str | None) -> None:
     """Of several places the one is chosen that works for sockets, too."""
-    found = lookup(door(lookups, *methods))
+    found = lookup(endpoint(lookups, *methods))
     assert (found.readPosition if found is not None else None) == position
 
 
@@ -53,7 +53,7 @@ def test_token_stands_in_its_place() -> None:
     identity = Identity(pair=PAIR)
 
     def given(lookups: str) -> Request:
-        return authorised(REQUEST, door(lookups), "right", identity, 1_700_000_000.0)
+        return authorised(REQUEST, endpoint(lookups), "right", identity, 1_700_000_000.0)
 
     name, value = given("header:X-Token:Bearer ").headers[-1]
     assert (name, value[:10]) == ("X-Token", "Bearer eyJ")
@@ -73,7 +73,7 @@ def test_parameter_is_the_first_or_one_more() -> None:
 
 
 KEY = AccessKey(accessKeyId="LTAI-local", accessKeySecret="secret")
-FUNCTION = Door("fn", "fn.localhost", "/", ("GET",), "function", None, trigger="http")
+FUNCTION = Endpoint("fn", "fn.localhost", "/", ("GET",), "function", None, trigger="http")
 TOKENS = [
     {"enable": False, "tokenName": "old", "tokenData": "o" * 32},
     {"enable": True, "tokenName": "new", "tokenData": "n" * 32},
@@ -110,9 +110,12 @@ def test_request_that_is_not_signed_has_a_date(credential: Credential, identity:
 @pytest.mark.parametrize(("credential", "token"), [("right", "n" * 32), ("disabled", "o" * 32)])
 def test_opaque_token_is_the_configured_one(credential: Credential, token: str) -> None:
     """The right token is the enabled one; the disabled one and an unknown one are wrong."""
-    door = Door("fn", "fn.localhost", "/", ("GET",), "bearer", BEARER, trigger="http")
-    assert authorised(REQUEST, door, credential, Identity(), NOW).headers[-1] == ("Authorization", f"Bearer {token}")
-    assert authorised(REQUEST, door, "wrong", Identity(), NOW).headers[-1][1].startswith("Bearer fcemu-smoke-x")
+    endpoint = Endpoint("fn", "fn.localhost", "/", ("GET",), "bearer", BEARER, trigger="http")
+    assert authorised(REQUEST, endpoint, credential, Identity(), NOW).headers[-1] == (
+        "Authorization",
+        f"Bearer {token}",
+    )
+    assert authorised(REQUEST, endpoint, "wrong", Identity(), NOW).headers[-1][1].startswith("Bearer fcemu-smoke-x")
 
 
 @pytest.mark.parametrize(
@@ -126,8 +129,8 @@ def test_opaque_token_is_the_configured_one(credential: Credential, token: str) 
 )
 def test_user_and_password_are_those_of_the_first_user(credential: Credential, value: str) -> None:
     """Basic authentication is right, has a wrong password, another scheme, or no base64."""
-    door = Door("fn", "fn.localhost", "/", ("GET",), "basic", BASIC, trigger="http")
-    assert authorised(REQUEST, door, credential, Identity(), NOW).headers[-1] == ("Authorization", value)
+    endpoint = Endpoint("fn", "fn.localhost", "/", ("GET",), "basic", BASIC, trigger="http")
+    assert authorised(REQUEST, endpoint, credential, Identity(), NOW).headers[-1] == ("Authorization", value)
 
 
 @pytest.mark.parametrize("credential", ["wrong", "expired"])
@@ -135,7 +138,7 @@ def test_token_of_another_key_or_time_is_wrong(credential: Credential) -> None:
     """A wrong token is signed by the forger; an expired one by the right key, with a past `exp`."""
     forger = KeyPair.generate(kid=PAIR.kid)
     signer = forger if credential == "wrong" else PAIR
-    request = authorised(REQUEST, door("header:Authorization"), credential, Identity(pair=PAIR, forger=forger), NOW)
+    request = authorised(REQUEST, endpoint("header:Authorization"), credential, Identity(pair=PAIR, forger=forger), NOW)
     jwk = jwt.PyJWKSet.from_dict(signer.jwks()).keys[0]
     token = request.headers[-1][1].removeprefix("Bearer ").strip()
     claims = jwt.decode(token, jwk, ["ES256"], options={"verify_exp": False, "verify_iat": False})
@@ -143,6 +146,6 @@ def test_token_of_another_key_or_time_is_wrong(credential: Credential) -> None:
 
 
 def test_door_of_another_kind_gets_the_plain_request() -> None:
-    """A door whose configuration is not known adds nothing."""
-    unknown = Door("fn", "fn.localhost", "/", ("GET",), "jwt", None, trigger="http")
+    """A endpoint whose configuration is not known adds nothing."""
+    unknown = Endpoint("fn", "fn.localhost", "/", ("GET",), "jwt", None, trigger="http")
     assert authorised(REQUEST, unknown, "right", Identity(), NOW) is REQUEST

@@ -1,7 +1,7 @@
-"""How does the author's command fare in each scenario of `scenarios.py`? (`fcemu matrix`)
+"""Runs the client's test once in each scenario of `scenarios.py`.
 
-Each has a fresh emulator, fresh instances and an event loop of its own. That costs some 0.3 s; warm instances would
-keep what the last scenario has done to them.
+Each scenario has a new emulator, new instances and its own event loop. That takes about 0.3 s, but instances that were
+reused would keep traces of the scenario before.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import IO
 
 from fcemu import report
-from fcemu.configuration.env_file import env_file
+from fcemu.configuration.env_file import read_env_file
 from fcemu.emulator import Emulator
 from fcemu.journal import FaultFired, InvocationEnded, InvocationStarted, Record
 from fcemu.matrix.scenarios import BASELINE, Scenario, account_in
@@ -30,13 +30,13 @@ from fcemu.serving.run import running
 from fcemu.serving.signals import Interrupted, Signals
 
 _GRACE = 1.0
-"""Seconds after SIGTERM that a command which took too long has to end."""
+"""Seconds after SIGTERM in which a command that took too long must exit."""
 
 _LINES = 20
-"""Lines of the command's output, and of the emulator's log, that are kept."""
+"""Lines to keep of the command's output and of the emulator's log."""
 
-_READ = 64 * 1024
-"""Bytes of the command's output that are looked at, from its end."""
+_TAIL = 64 * 1024
+"""Bytes to read from the end of the command's output."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,11 @@ class Matrix:
     """What to run, and how.
 
     Attributes:
-        argv: the command.
-        config: where the account is from, for `fcemu ps`.
-        limit: seconds that the command may take in one scenario.
-        seed: of what rules draw by chance.
-        loop_factory: makes an event loop; None for asyncio's.
+        argv: the command and its arguments.
+        config: where the account comes from, for `fcemu ps`.
+        limit: seconds that the command may run in one scenario.
+        seed: seed for the random choices of fault rules.
+        loop_factory: creates an event loop; None for asyncio's default.
     """
 
     account: Account
@@ -60,7 +60,7 @@ class Matrix:
 
 
 def run_all(matrix: Matrix, scenarios: Iterable[Scenario]) -> Iterator[Trial]:
-    """Run the command in each scenario. If the baseline fails there is no use in the others.
+    """Run the command in each scenario. If the baseline fails, the other scenarios are not run.
 
     Raises:
         As `run`.
@@ -68,16 +68,16 @@ def run_all(matrix: Matrix, scenarios: Iterable[Scenario]) -> Iterator[Trial]:
     for scenario in scenarios:
         trial = run(matrix, scenario)
         yield trial
-        if scenario.name == BASELINE and trial.outcome != "survived":
+        if scenario.name == BASELINE and trial.verdict != "survived":
             return
 
 
 def run(matrix: Matrix, scenario: Scenario) -> Trial:
-    """Run the command in a scenario. There must be no event loop and no other thread.
+    """Run the command in a scenario. Call it without a running event loop, from the only thread.
 
     Raises:
-        Interrupted: a signal came; the command and the functions have ended.
-        FcemuError: the account could not be served, or the command not executed.
+        Interrupted: a signal came; the command and the functions are stopped.
+        FcemuError: the account could not be served, or the command could not be executed.
     """
     with tempfile.TemporaryFile() as output:
         with _standard_streams(output):
@@ -89,7 +89,7 @@ def run(matrix: Matrix, scenario: Scenario) -> Trial:
 async def _run(matrix: Matrix, scenario: Scenario, command: Command, output: IO[bytes]) -> Trial:
     signals = Signals()
     account = account_in(scenario, matrix.account, matrix.seed)
-    emulator = Emulator(account, env_file=env_file(account), ports=True)
+    emulator = Emulator(account, env_file=read_env_file(account), ports=True)
     records: list[Record] = []
     log: deque[str] = deque(maxlen=_LINES)
 
@@ -108,31 +108,31 @@ async def _run(matrix: Matrix, scenario: Scenario, command: Command, output: IO[
         await command.start({**environment(emulator), "FCEMU_SCENARIO": scenario.name})
         signals.pass_to(command.send)
         code, hung = await _wait(command, matrix.limit)
-        seconds, said = time.monotonic() - began, tuple(log)
+        seconds, log_lines = time.monotonic() - began, tuple(log)
         signals.pass_to(None)
-        signals.stop.set()  # one that comes now is the second
+        signals.stop.set()  # so that a signal from now on counts as the second
     if signals.came:
         raise Interrupted(signals.came)
-    return Trial(scenario, code, hung, seconds, records, tuple(_last_lines(output)), said)
+    return Trial(scenario, code, hung, seconds, records, tuple(_last_lines(output)), log_lines)
 
 
 async def _wait(command: Command, limit: float) -> tuple[int, bool]:
-    """The command's exit code, and whether it had to be ended."""
+    """The exit code of the command, and whether it had to be stopped."""
     waiting = asyncio.create_task(command.wait())
-    for patience, signum in ((limit, signal.SIGTERM), (_GRACE, signal.SIGKILL)):
-        if (await asyncio.wait([waiting], timeout=patience))[0]:
+    for timeout, signum in ((limit, signal.SIGTERM), (_GRACE, signal.SIGKILL)):
+        if (await asyncio.wait([waiting], timeout=timeout))[0]:
             return await waiting, signum == signal.SIGKILL
         command.send(signum)
     return await waiting, True
 
 
 def _redeploy(emulator: Emulator) -> None:
-    """Give every function new instances as soon as a request has one of the old."""
+    """Give every function new instances as soon as a request has got an old one."""
     once = iter([[function.functionName for function in emulator.account.functions]])
 
     def started(record: Record) -> None:
         if isinstance(record, InvocationStarted) and (changed := next(once, None)) is not None:
-            # Not now: the pool is at work on that request.
+            # Later, because the pool is still handling this request.
             asyncio.get_running_loop().call_soon(emulator.update, emulator.account, changed)
 
     emulator.journal.subscribe(started)
@@ -140,13 +140,13 @@ def _redeploy(emulator: Emulator) -> None:
 
 def _last_lines(output: IO[bytes]) -> Iterator[str]:
     size = output.seek(0, os.SEEK_END)
-    output.seek(max(0, size - _READ))
+    output.seek(max(0, size - _TAIL))
     yield from output.read().decode(errors="replace").splitlines()[-_LINES:]
 
 
 @contextlib.contextmanager
 def _standard_streams(output: IO[bytes]) -> Iterator[None]:
-    """What is started meanwhile has no input, and writes there."""
+    """Processes started in the meantime have no input, and write to `output`."""
     nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     kept = [os.dup(fd) for fd in range(3)]
     try:

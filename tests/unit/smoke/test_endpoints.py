@@ -6,9 +6,9 @@ from typing import Any
 
 from fcemu.clients.request import UPGRADE
 from fcemu.model import Account, Function
-from fcemu.smoke.doors import Door, host_of, route_doors, trigger_doors
+from fcemu.smoke.endpoints import Endpoint, host_of, route_endpoints, trigger_endpoints
 
-DOOR = Door("fn", "fn.localhost", "/x", ("POST", "GET"), "anonymous", None, trigger="http")
+ENDPOINT = Endpoint("fn", "fn.localhost", "/x", ("POST", "GET"), "anonymous", None, trigger="http")
 
 
 def trigger(name: str, qualifier: str = "LATEST", **config: Any) -> dict[str, Any]:
@@ -24,27 +24,27 @@ def function(*triggers: dict[str, Any]) -> Function:
 
 def test_default_trigger_has_the_functions_own_address() -> None:
     """The trigger of LATEST is reached at the function's name in lower case, at the path that was asked for."""
-    (door,) = trigger_doors(function(trigger("http")), "/room")
-    assert (door.host, door.path, door.name) == ("chat.localhost", "/room", "http")
+    (endpoint,) = trigger_endpoints(function(trigger("http")), "/room")
+    assert (endpoint.host, endpoint.path, endpoint.name) == ("chat.localhost", "/room", "http")
 
 
 def test_other_version_is_named_in_the_path() -> None:
     """A trigger of another version is reached in the FC 2.0 form, which names it (semantics 1.1)."""
-    _, door = trigger_doors(function(trigger("http"), trigger("old", "3")), "/room")
-    assert door.host.endswith(".fc.aliyuncs.com")
-    assert door.path == "/2016-08-15/proxy/smoke.3/Chat/room"
+    _, endpoint = trigger_endpoints(function(trigger("http"), trigger("old", "3")), "/room")
+    assert endpoint.host.endswith(".fc.aliyuncs.com")
+    assert endpoint.path == "/2016-08-15/proxy/smoke.3/Chat/room"
 
 
 def test_disabled_internet_address_leaves_the_internal_one() -> None:
-    """With `disableURLInternet` the open door is the internal address, and the closed one the public address."""
+    """With `disableURLInternet` the open endpoint is the internal address, and the closed one the public address."""
     closed = function(trigger("http", disableURLInternet=True))
-    assert [door.host for door in trigger_doors(closed, "/")] == ["chat-vpc.localhost"]
-    assert [door.host for door in trigger_doors(closed, "/", internet=True)] == ["chat.localhost"]
-    assert trigger_doors(function(trigger("http")), "/", internet=True) == []
+    assert [endpoint.host for endpoint in trigger_endpoints(closed, "/")] == ["chat-vpc.localhost"]
+    assert [endpoint.host for endpoint in trigger_endpoints(closed, "/", internet=True)] == ["chat.localhost"]
+    assert trigger_endpoints(function(trigger("http")), "/", internet=True) == []
 
 
 def test_routes_of_domains_lead_to_the_function() -> None:
-    """Each route to the function is a door; a prefix takes the path, an exact route is its own path."""
+    """Each route to the function is a endpoint; a prefix takes the path, an exact route is its own path."""
     routes = [
         {"path": "/api/*", "functionName": "Chat", "methods": ["POST"]},
         {"path": "/exact", "functionName": "Chat"},
@@ -56,7 +56,7 @@ def test_routes_of_domains_lead_to_the_function() -> None:
             "customDomains": [{"domainName": "*.example.com", "routeConfig": {"routes": routes}}],
         }
     )
-    first, second = route_doors(account, account.functions[0], "/room")
+    first, second = route_endpoints(account, account.functions[0], "/room")
     assert (first.host, first.path, first.methods) == ("fcemu-smoke.example.com", "/api/room", ("POST",))
     assert (second.path, "GET" in second.methods) == ("/exact", True)
     assert first.name == "*.example.com/api/room"
@@ -65,11 +65,11 @@ def test_routes_of_domains_lead_to_the_function() -> None:
 
 def test_plain_request_takes_the_most_harmless_method() -> None:
     """GET is preferred to what could change something, and HEAD comes last because its answer has no body."""
-    assert DOOR.request().method == "GET"
-    assert Door("fn", "h", "/", ("HEAD", "DELETE"), "anonymous", None).method == "DELETE"
-    assert DOOR.request(target="/y", body=b"x").target == "/y"
+    assert ENDPOINT.request().method == "GET"
+    assert Endpoint("fn", "h", "/", ("HEAD", "DELETE"), "anonymous", None).method == "DELETE"
+    assert ENDPOINT.request(target="/y", body=b"x").target == "/y"
 
 
 def test_handshake_goes_to_the_same_address() -> None:
     """An upgrade is a GET with the handshake's headers."""
-    assert (DOOR.upgrade().method, DOOR.upgrade().target, DOOR.upgrade().headers) == ("GET", "/x", UPGRADE)
+    assert (ENDPOINT.upgrade().method, ENDPOINT.upgrade().target, ENDPOINT.upgrade().headers) == ("GET", "/x", UPGRADE)
