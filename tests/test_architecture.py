@@ -1,4 +1,4 @@
-"""The house stands: pure modules stay pure, folders depend one way, tests mirror modules."""
+"""The architecture: pure modules are pure, folders depend one way, tests mirror modules."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def test_pure_modules_exist() -> None:
 
 @pytest.mark.parametrize("path", PURE, ids=str)
 def test_pure_module_does_no_io(path: Path) -> None:
-    """A pure module imports nothing that waits, talks, reads or rolls dice, and only pure modules of ours."""
+    """A pure module imports nothing that does I/O or is random, and of fcemu only pure modules."""
     assert {name.partition(".")[0] for name in imported(path)} & IMPURE_IMPORTS == set()
     assert not re.search(r"\bopen\(|\basync def\b|\bprint\(", (PACKAGE / path).read_text())
     assert [str(other) for other in ours(path) if not is_pure(other)] == []
@@ -302,7 +302,7 @@ def test_tests_are_sentences(path: Path) -> None:
     ],
 )
 def test_nobody_waits_for_what_others_need(module: str, heavy: set[str]) -> None:
-    """A command imports no heavy module that only other commands, or other configurations, need."""
+    """A command imports no heavy module that only other commands or configurations need."""
     code = f"import sys, fcemu.{module}; print(sorted({heavy!r} & set(sys.modules)))"
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert output.strip() == "[]"

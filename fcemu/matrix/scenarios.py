@@ -1,7 +1,7 @@
 """The scenarios of `fcemu matrix`: an account in; documented failures, as values, out.
 
-A scenario is one documented failure. The files of the fault actions say which failures they make; settings make the
-others. `runner.py` runs the client's test in each.
+A scenario causes one failure. Each fault action says which failures it can cause; settings cause the others.
+`runner.py` runs the client's test in each scenario.
 """
 
 from __future__ import annotations
@@ -85,21 +85,21 @@ def scenarios(account: Account, after: float = 1.0) -> list[Scenario]:
 
 
 def _of_actions(actions: Iterable[type[Action]], account: Account, after: float) -> Iterator[Scenario]:
-    """A scenario for each failure that fault actions make."""
+    """A scenario for each failure that these actions can cause."""
     for failure in (failure for action in actions for failure in action.failures(after)):
         if failure.of_credentials and not _authenticates(account):
             continue
         rules = tuple(_rule(failure.name, keys) for keys in failure.rules)
-        done = [rule.action for rule in rules]
+        caused_by = [rule.action for rule in rules]
         yield Scenario(
             failure.name,
             failure.happens,
             failure.source,
             failure.advice,
             missed=failure.missed,
-            reach="idle" if any(each.idle_for is not None for each in done) else "fault",
+            reach="idle" if any(each.idle_for is not None for each in caused_by) else "fault",
             rules=rules,
-            settings={"start": "lazy"} if any(isinstance(each, StartAction) for each in done) else {},
+            settings={"start": "lazy"} if any(isinstance(each, StartAction) for each in caused_by) else {},
         )
 
 
@@ -110,7 +110,7 @@ def _authenticates(account: Account) -> bool:
 
 
 def _rule(failure: str, keys: Mapping[str, Any]) -> FaultRule:
-    """A rule with the failure's name; that for plain requests shows in the log as such."""
+    """A rule with the name of the failure; that of a rule for plain requests ends in `-http`."""
     rule = FaultRule.model_validate({"name": failure, **keys})
     return rule.model_copy(update={"name": f"{failure}-http"}) if rule.match.kind == "http" else rule
 

@@ -1,4 +1,4 @@
-"""The rules under `fcemu.faults`. Their actions are those of `faults/actions/registry.py`."""
+"""The rules under `fcemu.faults`. `faults/actions/registry.py` has their actions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fcemu.model.base import Resource, Text, as_error
 
 
 class FaultMatch(Resource):
-    """`match` of a fault: what it may happen to. Every key that is written has to fit; without keys everything fits."""
+    """`match` of a fault: what it may affect. All keys that are set must match; without keys, everything matches."""
 
     function: str | None = None
     path: Annotated[str, Field(pattern="^/")] | None = None
@@ -26,7 +26,7 @@ class FaultMatch(Resource):
 
 
 class FaultAfter(Resource):
-    """`after` of a fault: when it happens to what it matches; the first of what is written."""
+    """`after` of a fault: when it fires; of several keys, the one that is reached first."""
 
     seconds: Annotated[float, Field(ge=0, strict=False)] | None = None
     bytes: Annotated[int, Field(ge=0)] | None = None
@@ -34,10 +34,10 @@ class FaultAfter(Resource):
 
 
 class AnyFaultRule(Resource):
-    """What rules have in common, whatever actions there are.
+    """The common part of all rules, without the actions.
 
     Attributes:
-        actions: the actions that a rule can have, by their keys.
+        actions: the actions that a rule can have, by key.
     """
 
     actions: ClassVar[Mapping[str, type[Action]]]
@@ -72,14 +72,14 @@ class AnyFaultRule(Resource):
 
     @cached_property
     def action(self) -> Action:
-        """What it does, with its numbers."""
+        """The action, with its values."""
         kind = next(action for key, action in self.actions.items() if getattr(self, key) is not None)
         written = {key: getattr(self, key) for key in kind.model_fields}
         return kind.model_validate({key: value for key, value in written.items() if value is not None})
 
 
 def _further(action: type[Action]) -> dict[str, Any]:
-    """The keys of an action besides the one that names it."""
+    """The keys of an action except the one that names it."""
     return {key: field for key, field in action.model_fields.items() if key != action.key}
 
 
@@ -90,7 +90,7 @@ def rule_with(actions: Mapping[str, type[Action]]) -> type[AnyFaultRule]:
         for action in actions.values()
         for key, field in action.model_fields.items()
     }
-    doc = "One fault: what it happens to, when, and what it does (exactly one action)."
+    doc = "A fault: what it affects, when it fires, and what it does (exactly one action)."
     rule = create_model("FaultRule", __base__=AnyFaultRule, __module__=__name__, __doc__=doc, **keys)
     rule.actions = actions
     return rule

@@ -1,4 +1,4 @@
-"""Requests that the vendor's SDKs signed, and ones that were tampered with: each is accepted or refused as recorded."""
+"""Requests signed by the vendor's SDKs, and requests that were tampered with, are accepted or refused as recorded."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ VECTORS: list[dict[str, Any]] = json.loads((Path(__file__).parent / "signature-v
 
 
 def outcome(vector: dict[str, Any]) -> FCError | str:
-    """What the verifier says of a recorded request at its recorded time."""
+    """How the verifier judges a recorded request at its recorded time."""
     request, time = vector["request"], vector["server_time"]
     now = parsedate_to_datetime(time) if time.endswith("GMT") else datetime.fromisoformat(time)
     key = AccessKey(
@@ -36,7 +36,7 @@ def outcome(vector: dict[str, Any]) -> FCError | str:
 
 
 def test_every_vector_is_in_the_table() -> None:
-    """The table holds all recorded requests, good ones and bad ones."""
+    """The table has all recorded requests, valid and invalid ones."""
     assert len(VECTORS) == 65
     assert {vector["expect"]["result"] for vector in VECTORS} == {"accept", "reject"}
 

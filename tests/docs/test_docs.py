@@ -157,7 +157,7 @@ def follow(tmp_path: Path) -> Callable[[str], subprocess.CompletedProcess[str]]:
 @needs_curl
 @pytest.mark.parametrize("script", blocks(CI_PAGE, "sh"), ids=lambda script: " ".join(script.split()[:2]))
 def test_ci_page_works_as_written(script: str, follow: Callable[[str], subprocess.CompletedProcess[str]]) -> None:
-    """Each script of the page on CI runs as it stands, and reaches the function."""
+    """Each script on the page about CI runs as it is written, and reaches the function."""
     ended = follow(script)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert '"method": "GET"' in ended.stdout or " passed in " in ended.stdout.splitlines()[-1]
@@ -169,7 +169,7 @@ def test_ci_page_works_as_written(script: str, follow: Callable[[str], subproces
 def test_ci_workflow_works_as_written(
     number: int, follow: Callable[[str], subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
-    """The fcemu commands of each workflow run as they stand, and leave what the workflow keeps."""
+    """The fcemu commands of each workflow run as they are written, and create the files that the workflow keeps."""
     found = blocks(CI_PAGE, "yml")
     assert len(found) == 2
     job = yaml.safe_load(found[number])
@@ -191,7 +191,7 @@ def test_ci_workflow_works_as_written(
 @needs_curl
 @pytest.mark.parametrize("kind", ["signature", "jwt", "bearer", "basic"])
 def test_authentication_page_works_when_followed(kind: str, tmp_path: Path) -> None:
-    """Who follows the page on a kind of authentication gets in, and is told why when not."""
+    """A reader who follows the page on a kind of authentication gets in, and can find out why a request was refused."""
     page = ROOT / "docs" / "how-to" / f"{kind}.md"
     bin_ = tmp_path / "bin"
     bin_.mkdir()
@@ -249,7 +249,7 @@ def test_readme_has_exactly_the_two_commands() -> None:
 
 
 def test_fidelity_names_tests_that_exist() -> None:
-    """Every test that docs/fidelity.md names is there."""
+    """Every test that docs/fidelity.md names exists."""
     page = (ROOT / "docs" / "fidelity.md").read_text()
     names = set(re.findall(r"\b(test_\w+\.py)", page))
     there = {path.name for path in (ROOT / "tests").rglob("test_*.py")}

@@ -1,4 +1,4 @@
-"""The pages on the test kit show what the sample project runs, and name all that there is."""
+"""The pages on the test kit show code that the sample project runs, and document all of the kit."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BLOCKS = re.findall(r"^```python\n(.*?)^```", HOW_TO, re.MULTILINE | re.DOTALL)
 
 
 def public(kind: type) -> set[str]:
-    """The public attributes of a class, those that its docstring lists among them."""
+    """The public attributes of a class, including those that only its docstring lists."""
     listed = re.search(r"Attributes:\n(.*?)(\n\n|\Z)", kind.__doc__ or "", re.DOTALL)
     fields = re.findall(r"^\s+(\w+(?:, \w+)*): ", listed[1], re.MULTILINE) if listed else []
     names = {name for line in fields for name in line.split(", ")}
@@ -29,7 +29,7 @@ def public(kind: type) -> set[str]:
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.strip().splitlines()[0])
 def test_block_is_run(block: str) -> None:
-    """Every Python block of the page stands in a file of the sample project, which test_pytest_plugin.py runs."""
+    """Every Python block of the page is part of a file of the sample project, which test_pytest_plugin.py runs."""
     assert any(block in path.read_text() for path in SAMPLE.rglob("*.py"))
 
 
@@ -41,13 +41,13 @@ def test_attribute_is_documented(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(public(KitClock)))
 def test_clock_is_documented(name: str) -> None:
-    """So is every one of its clock."""
+    """Every public attribute of the clock of `fc` is in the reference."""
     assert f"`fc.clock.{name}(" in REFERENCE
 
 
 @pytest.mark.parametrize("kind", [Response, InstanceState], ids=lambda kind: kind.__name__)
 def test_fields_are_documented(kind: type) -> None:
-    """And of what it returns."""
+    """Every field of what `fc` returns is in the reference."""
     assert {name for name in public(kind) if not re.search(rf"`{name}(\(\))?`", REFERENCE)} == set()
 
 

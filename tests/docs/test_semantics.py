@@ -68,7 +68,7 @@ def anchor(title: str) -> str:
     ],
 )
 def test_citations_are_read(text: str, expected: list[str]) -> None:
-    """Both spellings, lists and wrapped lines are read as the sections that they name."""
+    """Citations in both spellings, in lists and across lines are recognised."""
     assert citations(text) == expected
 
 
@@ -87,7 +87,7 @@ def test_cited_sections_exist() -> None:
 
 
 def test_sections_that_the_page_names_exist() -> None:
-    """Where the page refers to a section of its own, it is there."""
+    """Every section that the page itself refers to exists."""
     text = SEMANTICS.read_text()
     named = [number for listed in _SECTION.findall(text) for number in re.findall(_NUMBER, listed)]
     assert named
@@ -95,7 +95,7 @@ def test_sections_that_the_page_names_exist() -> None:
 
 
 def test_linked_sections_exist() -> None:
-    """A link into the page ends at one of its headings."""
+    """A link to a section of the page leads to an existing heading."""
     anchors = {anchor(title) for title in headings().values()}
     linked = [(str(path.relative_to(ROOT)), target) for path, text in texts() for target in _LINK.findall(text)]
     assert linked
@@ -111,7 +111,7 @@ def test_cited_sources_are_explained() -> None:
 
 
 def test_explained_sources_are_cited() -> None:
-    """The page on sources explains none that nothing cites."""
+    """The page on sources has no source that nothing cites."""
     explained = set(re.findall(r"^\| `([^`]+)` \|", SOURCES.read_text(), re.MULTILINE))
     assert explained - {code for path, text in texts() if path != SOURCES for code in codes(text)} == set()
 

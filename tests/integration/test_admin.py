@@ -1,4 +1,4 @@
-"""The control plane: on a port of its own, for programs on this machine and not for pages."""
+"""The control plane has a port of its own, for programs on this machine but not for web pages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.conftest import DEFAULTS, Serve, function
 
 @pytest.fixture
 async def emulator() -> AsyncIterator[Emulator]:
-    """An emulator whose clock can be put forward."""
+    """An emulator whose clock can be advanced."""
     settings = Settings.model_validate(DEFAULTS)
     account = Account(functions=[function("chat.py", timeout=86400)], fcemu=settings)
     async with Emulator(account, clock=ManualClock()) as emulator:
@@ -33,7 +33,7 @@ async def admin(emulator: Emulator) -> AsyncIterator[str]:
 
 
 async def asked(client: aiohttp.ClientSession, method: str, url: str, **options: Any) -> Any:
-    """What an answer of success says."""
+    """The content of a successful answer."""
     async with client.request(method, url, **options) as response:
         assert response.status in (200, 201), await response.text()
         return await response.json()
@@ -42,7 +42,7 @@ async def asked(client: aiohttp.ClientSession, method: str, url: str, **options:
 async def test_what_runs_and_what_happened_can_be_asked(
     emulator: Emulator, admin: str, client: aiohttp.ClientSession
 ) -> None:
-    """Addresses, instances, journal and bills are told as JSON."""
+    """Addresses, instances, the journal and bills are available as JSON."""
     async with client.ws_connect(emulator.url) as ws:
         await ws.send_str("hello")
         await ws.receive_str()
@@ -59,7 +59,7 @@ async def test_what_runs_and_what_happened_can_be_asked(
 
 
 async def test_clock_can_be_put_forward(emulator: Emulator, admin: str, client: aiohttp.ClientSession) -> None:
-    """A socket with a day of time is at its timeout a moment later: 1006."""
+    """A socket with a timeout of a day is closed with 1006 as soon as the clock is advanced by a day."""
     async with client.ws_connect(emulator.url) as ws:
         await ws.send_str("hello")
         await ws.receive_str()
@@ -70,7 +70,7 @@ async def test_clock_can_be_put_forward(emulator: Emulator, admin: str, client: 
 
 
 async def test_rules_can_be_added_and_removed(emulator: Emulator, admin: str, client: aiohttp.ClientSession) -> None:
-    """A rule holds from its addition to its removal, and says how often it happened."""
+    """A rule applies from its addition to its removal, and counts how often it fired."""
     id = (await asked(client, "POST", f"{admin}/faults", json={"name": "busy", "refuse": 429}))["id"]
     async with client.get(emulator.url) as response:
         assert response.status == 429
@@ -131,7 +131,7 @@ async def test_pages_are_kept_out(
 
 
 async def test_machines_clock_cannot_be_put_forward(serve: Serve, client: aiohttp.ClientSession) -> None:
-    """A run on the machine's clock says that its clock cannot be moved."""
+    """An emulator on the machine's clock says that its clock cannot be advanced."""
     async with (
         Admin(await serve(function())) as admin,
         client.post(f"{admin.url}/clock/advance", json={"seconds": 1}) as response,

@@ -1,4 +1,4 @@
-"""Authentication on the wire: checked on an upgrade as on any other request, claims passed on, secrets kept."""
+"""Authentication applies to upgrades and other requests alike; claims are passed on, and secrets are kept."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ BASIC = {
 
 
 def token(**claims: Any) -> str:
-    """A token that the JWT trigger lets in."""
+    """A token that the JWT trigger accepts."""
     return PAIR.token({"sub": "alice", **claims}, time.time())
 
 
@@ -115,7 +115,7 @@ async def test_form_carries_the_token_and_the_claim(serve: Serve, client: aiohtt
 
 
 async def test_client_that_waits_to_send_its_form_is_asked_for_it(serve: Serve, client: aiohttp.ClientSession) -> None:
-    """A form behind Expect: 100-continue is asked for, since its token may be in it."""
+    """With Expect: 100-continue the client is asked to send its form, because the token may be in it."""
     emulator = await serve(function(triggerConfig=JWT))
     data = {"token": token()}
     async with client.post(emulator.url, data=data, expect100=True) as response:
@@ -145,7 +145,7 @@ async def test_bad_token_gets_the_documented_answer(
 
 
 async def test_bearer_token_lets_in_and_a_disabled_one_does_not(serve: Serve, client: aiohttp.ClientSession) -> None:
-    """Of the configured opaque tokens the enabled one lets a request and a socket in, and is passed on."""
+    """Of the configured opaque tokens only the enabled one is accepted, for requests and sockets, and is passed on."""
     emulator = await serve(function(triggerConfig=BEARER))
     right = {"Authorization": f"Bearer {SECRET_TOKEN}"}
     async with client.get(emulator.url, headers=right) as response:
@@ -170,7 +170,7 @@ async def test_basic_user_lets_in_and_a_wrong_password_does_not(serve: Serve, cl
 
 
 async def test_custom_domain_checks_its_own_authentication(serve: Serve, client: aiohttp.ClientSession) -> None:
-    """A request by the domain is checked as the domain says, one by the trigger's address as the trigger says."""
+    """A request to the domain is authenticated as the domain says, one to the trigger's address as the trigger says."""
     domain = {
         "domainName": "a.test",
         "routeConfig": {"routes": [{"path": "/*", "functionName": "fn"}]},

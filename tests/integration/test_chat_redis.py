@@ -1,4 +1,4 @@
-"""Do the users of one room meet? The chat room of examples/chat-redis, over a real Redis and without one."""
+"""The chat room of examples/chat-redis: its users meet with a real Redis, and may not meet without one."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ BOUND = 30
 
 
 class RedisServer:
-    """A redis-server on loopback that keeps nothing; over a restart it keeps its port."""
+    """A redis-server on loopback that stores nothing; it keeps its port when it restarts."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -42,7 +42,7 @@ class RedisServer:
         return f"redis://127.0.0.1:{self._port}"
 
     async def start(self) -> None:
-        """Returns when it takes commands."""
+        """Start it, and wait until it accepts commands."""
         for _ in range(10):
             port = self._port or _free_port()
             options = ["--save", "", "--appendonly", "no", "--bind", "127.0.0.1", "--dir", str(self._folder)]
@@ -122,19 +122,19 @@ def chat(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Cha
 
 @contextlib.asynccontextmanager
 async def user(emulator: Emulator, room: str = "lobby") -> AsyncIterator[ClientConnection]:
-    """A user who is in the room: the first thing heard is the user's own greeting."""
+    """A user who has entered the room, and received their own greeting."""
     async with connect(f"ws://127.0.0.1:{emulator.port}/{room}", proxy=None) as ws:
         await says(ws, "hello")
         yield ws
 
 
 async def hears(ws: ClientConnection) -> str:
-    """The next thing that a user hears."""
+    """The next message that a user receives."""
     return str(await asyncio.wait_for(ws.recv(), BOUND))
 
 
 async def says(ws: ClientConnection, text: str) -> None:
-    """Say something; it must be the next thing that the user hears."""
+    """Send a message; it must be the next one that the user receives."""
     await ws.send(text)
     assert await hears(ws) == text
 
@@ -145,12 +145,12 @@ def instances(emulator: Emulator) -> list[str]:
 
 
 def logged(emulator: Emulator, text: str) -> bool:
-    """Whether the function has written a line with this text in it."""
+    """Whether the function has printed a line that contains this text."""
     return any(isinstance(record, LogLine) and text in record.text for record in emulator.journal.records)
 
 
 async def happens(emulator: Emulator, what: Callable[[], bool]) -> None:
-    """Wait until the journal's records make something true."""
+    """Wait until the records of the journal satisfy a condition."""
     changed = asyncio.Event()
     end = emulator.journal.subscribe(lambda record: changed.set())
     try:
@@ -176,7 +176,7 @@ def server(emulator: Emulator) -> psutil.Process:
 
 @contextlib.contextmanager
 def frozen(process: psutil.Process) -> Iterator[None]:
-    """Keep a process from running, as the cloud does between invocations."""
+    """Freeze a process, as the cloud does between invocations."""
     process.suspend()
     try:
         yield
@@ -191,7 +191,7 @@ def test_trigger_loads(language: str) -> None:
 
 
 async def test_users_in_two_instances_meet_through_redis(serve: Serve, chat: Chat, redis: RedisServer) -> None:
-    """With Redis two users of a room hear each other although they are in two instances."""
+    """With Redis, two users of a room receive each other's messages although they are in two instances."""
     emulator = await serve(chat(redis.url), scatter=True)
     async with user(emulator) as ann, user(emulator) as bob:
         assert len(set(instances(emulator))) == 2
@@ -203,7 +203,7 @@ async def test_users_in_two_instances_meet_through_redis(serve: Serve, chat: Cha
 
 
 async def test_users_in_two_instances_miss_each_other_without_redis(serve: Serve, chat: Chat) -> None:
-    """Without Redis two users in two instances hear themselves only."""
+    """Without Redis, two users in two instances receive only their own messages."""
     emulator = await serve(chat(None), scatter=True)
     async with user(emulator) as ann, user(emulator) as bob:
         assert len(set(instances(emulator))) == 2
@@ -213,7 +213,7 @@ async def test_users_in_two_instances_miss_each_other_without_redis(serve: Serve
 
 
 async def test_users_in_one_instance_meet_without_redis(serve: Serve, chat: Chat) -> None:
-    """Without Redis two users meet if one instance holds them both, which is how the mistake stays hidden."""
+    """Without Redis, two users meet if they are in the same instance, which hides the mistake."""
     emulator = await serve(chat(None))
     async with user(emulator) as ann, user(emulator) as bob:
         assert len(set(instances(emulator))) == 1
@@ -224,7 +224,7 @@ async def test_users_in_one_instance_meet_without_redis(serve: Serve, chat: Chat
 
 @pytest.mark.parametrize("shared", [True, False], ids=["redis", "memory"])
 async def test_rooms_are_apart(serve: Serve, chat: Chat, redis: RedisServer, shared: bool) -> None:
-    """A user of another room hears nothing, in the same instance or in another."""
+    """A user of another room receives nothing, in the same instance or in another one."""
     emulator = await serve(chat(redis.url if shared else None), scatter=shared)
     async with user(emulator) as ann, user(emulator, "lobby/2") as eve:
         await says(ann, "a secret")
@@ -233,7 +233,7 @@ async def test_rooms_are_apart(serve: Serve, chat: Chat, redis: RedisServer, sha
 
 
 async def test_room_works_again_after_redis_restarts(serve: Serve, chat: Chat, redis: RedisServer) -> None:
-    """Who is in a room when Redis goes away is still there when it is back, and the log tells."""
+    """Users stay in their room when Redis stops and starts again, and the log says so."""
     emulator = await serve(chat(redis.url), scatter=True)
 
     async with user(emulator) as ann, user(emulator) as bob:
@@ -253,7 +253,7 @@ async def test_room_works_again_after_redis_restarts(serve: Serve, chat: Chat, r
 
 
 async def test_newcomer_during_an_outage_waits_for_redis(serve: Serve, chat: Chat, redis: RedisServer) -> None:
-    """Who enters while Redis is away is in the room as soon as it is back, and what he said is not lost."""
+    """A user who enters while Redis is down is in the room as soon as it is up, and no message is lost."""
     await redis.stop()
     emulator = await serve(chat(redis.url))
     async with connect(f"ws://127.0.0.1:{emulator.port}/lobby", proxy=None) as ann:
@@ -263,7 +263,7 @@ async def test_newcomer_during_an_outage_waits_for_redis(serve: Serve, chat: Cha
 
 
 async def test_instance_unsubscribes_when_the_last_user_leaves(serve: Serve, chat: Chat, redis: RedisServer) -> None:
-    """Redis counts a subscription to a room as long as the instance has a user there."""
+    """An instance is subscribed to a room as long as it has a user there."""
     emulator = await serve(chat(redis.url))
 
     async def subscriptions(expected: int) -> None:
@@ -280,7 +280,7 @@ async def test_instance_unsubscribes_when_the_last_user_leaves(serve: Serve, cha
 
 
 async def test_instance_wakes_up_after_redis_has_restarted(serve: Serve, chat: Chat, redis: RedisServer) -> None:
-    """An instance that was frozen while Redis restarted takes users as before."""
+    """An instance that was frozen while Redis restarted accepts users as before."""
     emulator = await serve(chat(redis.url))
     async with user(emulator):
         pass
@@ -297,7 +297,7 @@ async def test_instance_wakes_up_after_redis_has_restarted(serve: Serve, chat: C
 async def test_newcomer_hears_nothing_of_what_a_frozen_instance_missed(
     serve: Serve, chat: Chat, redis: RedisServer
 ) -> None:
-    """What was said while an instance was frozen is not heard by who enters when it goes on."""
+    """A user who enters after an instance was frozen does not receive messages from before."""
     emulator = await serve(chat(redis.url))
     async with connect(f"ws://127.0.0.1:{emulator.port}/lobby", proxy=None) as ann:
         await says(ann, "hello")
@@ -313,7 +313,7 @@ async def test_newcomer_hears_nothing_of_what_a_frozen_instance_missed(
 
 
 async def test_slow_client_is_cut_and_the_others_hear_everything(serve: Serve, chat: Chat) -> None:
-    """A client that does not read holds nobody up, and its socket is cut in the end."""
+    """A client that does not read does not delay the others, and its socket is finally cut."""
     emulator = await serve(chat(None))
 
     async with user(emulator) as ann:
@@ -332,7 +332,7 @@ async def test_slow_client_is_cut_and_the_others_hear_everything(serve: Serve, c
 
 
 async def test_server_says_goodbye(serve: Serve, chat: Chat, redis: RedisServer) -> None:
-    """At SIGTERM the server closes its sockets with 1001 and ends by itself, without a complaint."""
+    """On SIGTERM the server closes its sockets with 1001 and exits by itself, without an error."""
     emulator = await serve(chat(redis.url))
 
     def ended() -> bool:

@@ -1,4 +1,4 @@
-"""The command line: what it prints, and with which exit code it ends."""
+"""The command line: its output and its exit codes."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def config(folder: Path, **props: Any) -> str:
 
 
 def test_check_prints_the_url_map(tmp_path: Path) -> None:
-    """`check` validates and prints what would be served where."""
+    """`check` validates a configuration and prints the addresses that would be served."""
     ended = fcemu("check", config(tmp_path))
     assert ended.returncode == 0
     assert "ws://127.0.0.1:8080/" in ended.stdout
@@ -55,7 +55,7 @@ def test_check_prints_the_url_map(tmp_path: Path) -> None:
 
 
 def test_check_warns_about_what_will_hurt(tmp_path: Path) -> None:
-    """`check` warns of a trigger without GET and of the default timeout that nobody wrote."""
+    """`check` warns about a trigger without GET and about a timeout that is not set."""
     trigger = {"triggerName": "http", "triggerConfig": {"methods": ["POST"], "authType": "anonymous"}}
     file = tmp_path / "trigger.yaml"
     file.write_text(yaml.safe_dump({"functionName": "fn", "triggers": [trigger]}))
@@ -79,14 +79,14 @@ def test_bad_configuration_is_told_whole_with_exit_code_2(tmp_path: Path) -> Non
 
 
 def test_missing_file_is_told_with_exit_code_2(tmp_path: Path) -> None:
-    """A file that is not there is a bad configuration."""
+    """A file that does not exist is an unusable configuration: exit code 2."""
     ended = fcemu("serve", cwd=tmp_path)
     assert ended.returncode == 2
     assert "trigger.yaml" in ended.stderr
 
 
 def test_function_that_does_not_start_ends_with_its_last_output(tmp_path: Path) -> None:
-    """A function that exits keeps fcemu from getting ready; its output is shown, exit code 1."""
+    """If a function exits at the start, fcemu prints its output and exits with 1."""
     ready = tmp_path / "ready.json"
     file = config(tmp_path, customRuntimeConfig={"command": [sys.executable, "listen.py", "exit"]})
     ended = fcemu("serve", file, "--port", "0", "--ready-file", str(ready))
@@ -97,7 +97,7 @@ def test_function_that_does_not_start_ends_with_its_last_output(tmp_path: Path) 
 
 
 def test_taken_address_is_told_with_exit_code_1(tmp_path: Path) -> None:
-    """A port that is in use ends with a sentence, not with a trace."""
+    """A port that is in use is reported in a sentence, without a traceback."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         ended = fcemu("serve", config(tmp_path), "--port", str(taken.getsockname()[1]))
     assert ended.returncode == 1
@@ -106,14 +106,14 @@ def test_taken_address_is_told_with_exit_code_1(tmp_path: Path) -> None:
 
 
 def test_env_file_that_is_missing_is_told(tmp_path: Path) -> None:
-    """An envFile that is not there is not ignored."""
+    """An envFile that does not exist is an error."""
     ended = fcemu("serve", config(tmp_path, fcemu={"envFile": "no.env"}), "--port", "0")
     assert ended.returncode != 0
     assert "no.env" in ended.stderr
 
 
 def test_env_file_reaches_the_function(tmp_path: Path) -> None:
-    """Variables of the .env file are the function's, and win over the configured ones."""
+    """The function gets the variables of the .env file, which override the configured ones."""
     (tmp_path / "local.env").write_text("ROOM=lobby\n# a comment\nQUOTED='a b'\n")
     script = tmp_path / "show.py"
     script.write_text("import json, os\nprint(json.dumps(dict(os.environ)), flush=True)\nraise SystemExit(7)\n")
@@ -139,7 +139,7 @@ KEYS = {"ALIBABA_CLOUD_ACCESS_KEY_ID": "LTAI-test", "ALIBABA_CLOUD_ACCESS_KEY_SE
 
 
 def test_sign_needs_a_key_and_says_where_from(tmp_path: Path) -> None:
-    """`sign` without any key pair says how to give one."""
+    """`sign` without a key pair says how to pass one."""
     none = {name: value for name, value in os.environ.items() if not name.startswith("ALIBABA_CLOUD_")}
     ended = fcemu("sign", "GET", "http://a.test/", env=none)
     assert ended.returncode == 1
@@ -148,7 +148,7 @@ def test_sign_needs_a_key_and_says_where_from(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("scheme", ["acs3", "fc", "acs"])
 def test_sign_prints_headers_that_verify(tmp_path: Path, scheme: str) -> None:
-    """`sign` prints the headers that make a request pass, whatever the scheme, with extra headers signed."""
+    """`sign` prints headers that make a request valid, in each scheme, and signs extra headers."""
     extra = "x-acs-meta:1" if scheme != "fc" else "x-fc-meta:1"
     ended = fcemu(
         "sign", "POST", "http://a.test/x?y=z", "--scheme", scheme, "--header", extra, env=environment(tmp_path, **KEYS)
@@ -180,7 +180,7 @@ def test_sign_prints_a_presigned_url_and_a_curl_line(tmp_path: Path) -> None:
 
 
 def test_token_keeps_its_key_private_and_uses_it_again(tmp_path: Path) -> None:
-    """`token` makes a key once, readable by its owner only; its JWKS fits every token of it."""
+    """`token` creates a key once, which only its owner can read; its JWKS verifies all of its tokens."""
     env = environment(tmp_path)
     made = fcemu("token", "--claim", "sub=me", "--claim", "level=5", "--expires", "60", env=env).stdout.strip()
     jwks = json.loads(fcemu("token", "--jwks", env=env).stdout)
@@ -191,7 +191,7 @@ def test_token_keeps_its_key_private_and_uses_it_again(tmp_path: Path) -> None:
 
 
 def test_token_of_an_unknown_algorithm_is_told(tmp_path: Path) -> None:
-    """`token` names the algorithms that there are."""
+    """`token` with an unknown algorithm lists the known ones."""
     ended = fcemu("token", "--alg", "none", env=environment(tmp_path))
     assert ended.returncode == 1
     assert "RS256" in ended.stderr
@@ -199,7 +199,7 @@ def test_token_of_an_unknown_algorithm_is_told(tmp_path: Path) -> None:
 
 
 def test_explain_of_an_unknown_id_is_told(tmp_path: Path) -> None:
-    """`explain` says when it knows nothing."""
+    """`explain` says if it does not know the request."""
     ended = fcemu("explain", "1-a-b-c", env=environment(tmp_path))
     assert ended.returncode == 1
     assert "1-a-b-c" in ended.stderr

@@ -1,4 +1,4 @@
-"""Can one attach to what `debugged` makes of a start command? By Node's inspector and debugpy's protocol, for real."""
+"""Debuggers attach to commands made by `debugged`, with Node's inspector and debugpy's protocol."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ BIN = Path(sys.executable).parent
 
 
 class Started:
-    """A function under a debugger, which listens on `debugger`; its server says on `lines` where it is."""
+    """A function under a debugger, which listens on `debugger`; the server prints its address on `lines`."""
 
     def __init__(self, process: FunctionProcess, lines: asyncio.Queue[str], debugger: int, argv: list[str]) -> None:
         self.process = process
@@ -52,7 +52,7 @@ Start = Callable[..., Awaitable[Started]]
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """A free port."""
     with contextlib.closing(socket.socket()) as sock:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]
@@ -152,7 +152,7 @@ def node_function(tmp_path: Path) -> Path:
 
 
 async def evaluated(client: aiohttp.ClientSession, port: int, expression: str) -> tuple[str, object]:
-    """What the inspector on a port is of, and the value of an expression in there."""
+    """The title of the inspector on a port, and the value of an expression evaluated there."""
     async with client.get(f"http://127.0.0.1:{port}/json/list") as response:
         (target,) = await response.json(content_type=None)
     async with client.ws_connect(target["webSocketDebuggerUrl"]) as ws:
@@ -175,7 +175,7 @@ async def evaluated(client: aiohttp.ClientSession, port: int, expression: str) -
 async def test_node_can_be_inspected(
     start: Start, client: aiohttp.ClientSession, node_function: Path, command: str, title: str
 ) -> None:
-    """The inspector on the port is that of the process that serves, and the server answers."""
+    """The inspector on the port belongs to the server's process, and the server answers."""
     function = await start(*command.split())
     url = await function.url()
     found, value = await evaluated(client, function.debugger, "1 + 1")
@@ -188,7 +188,7 @@ async def test_node_can_be_inspected(
 async def test_worker_of_a_cluster_can_be_inspected(
     start: Start, client: aiohttp.ClientSession, node_function: Path
 ) -> None:
-    """Behind npm the inspector is that of the worker, which has the requests, not of the primary."""
+    """Started by npm, the inspector belongs to the worker, which handles requests, not to the primary."""
     (node_function / "index.js").write_text(NODE_CLUSTER)
     function = await start("npm", "start")
     await function.url()
@@ -196,7 +196,7 @@ async def test_worker_of_a_cluster_can_be_inspected(
 
 
 async def test_node_options_are_kept(start: Start, client: aiohttp.ClientSession, node_function: Path) -> None:
-    """What the developer's NODE_OPTIONS say still holds."""
+    """The developer's NODE_OPTIONS still apply."""
     function = await start("npm", "start", NODE_OPTIONS="--title=kept")
     await function.url()
     assert (await evaluated(client, function.debugger, "process.title"))[1] == "kept"
@@ -284,7 +284,7 @@ async def attached(port: int, source: Path, **target: object) -> AsyncIterator[S
 
 
 async def stops_and_goes_on(client: aiohttp.ClientSession, url: str, sessions: list[Session], source: Path) -> None:
-    """A request is halted at the breakpoint in one of the sessions, and answered when that continues."""
+    """A request stops at the breakpoint in one of the sessions, and is answered when it continues."""
 
     async def answer() -> str:
         async with client.get(url) as response:
@@ -316,7 +316,7 @@ async def stops_and_goes_on(client: aiohttp.ClientSession, url: str, sessions: l
 async def test_python_stops_at_a_breakpoint(
     start: Start, client: aiohttp.ClientSession, tmp_path: Path, command: list[str]
 ) -> None:
-    """The function is ready by itself, answers, and stops at a breakpoint once somebody has attached."""
+    """The function gets ready without a debugger, answers, and stops at a breakpoint once one has attached."""
     source = tmp_path / "server.py"
     source.write_text(ASGI if "uvicorn" in command[0] else PYTHON_SERVER)
     function = await start(*command)
@@ -330,7 +330,7 @@ async def test_python_stops_at_a_breakpoint(
 async def test_interpreter_without_debugpy_takes_ours(
     start: Start, client: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
-    """A function in a virtual environment without debugpy is debugged with the one that fcemu has."""
+    """A function in a virtual environment without debugpy is debugged with fcemu's debugpy."""
     venv.create(tmp_path / "venv", symlinks=True)
     source = tmp_path / "server.py"
     source.write_text(PYTHON_SERVER)
@@ -360,7 +360,7 @@ async def test_workers_can_be_debugged_on_a_shared_port(
     command: list[str],
     children: int,
 ) -> None:
-    """A debugged server's workers listen where the port is bound for them, and each asks the editor to attach to it."""
+    """The workers of a debugged server share its port, and each asks the editor to attach to it."""
     replace = await try_port_binding(keeper)
     if isinstance(replace, str):
         pytest.skip(f"instances cannot share a port here: {replace}")

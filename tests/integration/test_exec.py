@@ -1,4 +1,4 @@
-"""`fcemu exec`: the command finds the functions, its input, output and end are its own, and nothing of it is left."""
+"""`fcemu exec`: the command finds the functions, keeps its input, output and exit code, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def function(name: str = "fn", script: str = "echo.py", **trigger: Any) -> dict[
 
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    """Write a configuration: of one function that echoes, or of those that are given."""
+    """Write a configuration of the given functions; of one that echoes by default."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     for name in ("ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET"):
         monkeypatch.delenv(name, raising=False)
@@ -90,7 +90,7 @@ def test_command_reaches_the_function_at_once(config: Callable[..., str], langua
 
 
 def test_websocket_address_is_one(config: Callable[..., str]) -> None:
-    """FCEMU_WS_URL is where a WebSocket client gets through."""
+    """A WebSocket client can connect to FCEMU_WS_URL."""
     script = (
         "import os; from websockets.sync.client import connect\n"
         "with connect(os.environ['FCEMU_WS_URL']) as ws: ws.send('hello'); print(ws.recv())"
@@ -100,7 +100,7 @@ def test_websocket_address_is_one(config: Callable[..., str]) -> None:
 
 
 def test_each_function_has_an_address_that_needs_no_name(config: Callable[..., str]) -> None:
-    """With several functions each is reached at 127.0.0.1 and a port of its own; custom domains at the front's."""
+    """Each of several functions has a port of its own on 127.0.0.1; custom domains are at the front's port."""
     route = {"path": "/*", "functionName": "chat-room"}
     domain = {"domainName": "app.example.com", "routeConfig": {"routes": [route]}}
     file = config(function("chat-room"), function("API"), customDomains=[domain])
@@ -132,7 +132,7 @@ print(json.dumps(found))
 
 
 def test_limits_are_the_same_at_every_port(config: Callable[..., str]) -> None:
-    """A function's own port is no second emulator: its instances are those of the front."""
+    """A function's own port and the front share the same instances and limits."""
     file = config(function("one"), function("two"))
     script = """
 import json, os, urllib.request
@@ -147,7 +147,7 @@ print(front == instance(os.environ["FCEMU_URL_ONE"]) != instance(os.environ["FCE
 
 
 def test_reset_holds_at_every_port(config: Callable[..., str]) -> None:
-    """What the control plane resets is open at a function's own port no longer, either."""
+    """A reset by the control plane also cuts connections at a function's own port."""
     file = config(function("one"), function("two"))
     script = """
 import os, urllib.request
@@ -168,7 +168,7 @@ with connect(os.environ["FCEMU_WS_URL_TWO"]) as ws:
 
 @pytest.mark.parametrize("configured", [False, True])
 def test_command_can_sign(config: Callable[..., str], configured: bool) -> None:
-    """Where a trigger checks signatures the command gets the key pair: the configured one, or one made for the run."""
+    """If a trigger verifies signatures, the command gets the key pair: the configured one, or one made for the run."""
     keys = {"accessKeys": [{"accessKeyId": "mine", "accessKeySecret": "a secret"}]} if configured else {}
     script = """
 import os, time, urllib.request
@@ -186,7 +186,7 @@ print(key.accessKeyId, urllib.request.urlopen(urllib.request.Request(url, header
 
 
 def test_no_key_pair_without_signatures(config: Callable[..., str]) -> None:
-    """Where nobody checks signatures the environment has no key pair."""
+    """Without a trigger that verifies signatures, the environment has no key pair."""
     assert "FCEMU_ACCESS_KEY" not in run(config(), "env").stdout
 
 
@@ -210,13 +210,13 @@ except urllib.error.HTTPError as error:
 
 
 def test_command_has_the_clock_and_the_faults_in_its_hand(config: Callable[..., str]) -> None:
-    """The control plane's address is among the variables: any language can put the clock forward and add a fault."""
+    """The variables have the control plane's address, so any language can advance the clock and add a fault."""
     done = run(config(), sys.executable, "-c", CONTROLLED)
     assert (done.returncode, done.stdout) == (0, "429\n"), done.stderr
 
 
 def test_streams_are_the_commands_own(config: Callable[..., str]) -> None:
-    """What the command reads and writes is what there is: nothing of fcemu's is between."""
+    """The command's input and output are untouched: fcemu adds nothing to them."""
     ended = run(config(), "sh", "-c", "cat; echo out; echo err >&2", input="typed\n")
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "typed\nout\n", "err\n")
 
@@ -225,12 +225,12 @@ def test_streams_are_the_commands_own(config: Callable[..., str]) -> None:
     ("script", "code"), [("exit 0", 0), ("exit 3", 3), ("exit 255", 255), ("kill -9 $$", 137), ("kill -TERM $$", 143)]
 )
 def test_exit_code_is_the_commands(config: Callable[..., str], script: str, code: int) -> None:
-    """The exit code is the command's, and 128 + n where signal n ended it."""
+    """The exit code is the command's, or 128 + n if signal n killed it."""
     assert run(config(), "sh", "-c", script).returncode == code
 
 
 def test_failing_command_is_followed_by_the_end_of_the_log(config: Callable[..., str]) -> None:
-    """A command that fails is followed on stderr by what the functions printed, and by why a request was refused."""
+    """After a command fails, stderr shows what the functions printed and why requests were refused."""
     script = 'curl --silent --request PUT "$FCEMU_URL/" >/dev/null; exit 4'
     if shutil.which("curl") is None:
         pytest.skip("curl is not installed")
@@ -244,7 +244,7 @@ def test_failing_command_is_followed_by_the_end_of_the_log(config: Callable[...,
 
 @pytest.mark.parametrize("log_format", ["text", "json"])
 def test_log_goes_to_a_file(config: Callable[..., str], tmp_path: Path, log_format: str) -> None:
-    """With --log the file has it all, and a failing command is not followed by its end."""
+    """With --log the file has the whole log, and nothing of it is printed after a failing command."""
     log = tmp_path / "fcemu.log"
     ended = run(config(), "false", options=("--log", str(log), "--log-format", log_format))
     assert (ended.returncode, ended.stderr) == (1, "")
@@ -265,7 +265,7 @@ def test_log_goes_to_stderr(config: Callable[..., str]) -> None:
 
 
 def test_command_that_is_not_there_is_127(config: Callable[..., str], tmp_path: Path) -> None:
-    """A command that is not found is told with exit code 127, before anything is started."""
+    """A command that is not found is reported with exit code 127, before anything is started."""
     ended = run(config(), "no-such-command", options=("--log", str(tmp_path / "log")))
     assert (ended.returncode, ended.stderr) == (127, "fcemu: no-such-command: command not found\n")
     assert not (tmp_path / "log").exists()
@@ -277,7 +277,7 @@ def test_command_that_is_not_there_is_127(config: Callable[..., str], tmp_path: 
 def test_command_that_cannot_be_executed_is_126(
     config: Callable[..., str], tmp_path: Path, mode: int, text: str, told: str
 ) -> None:
-    """A file that is not executable, or is no program, is told with exit code 126."""
+    """A file that is not executable, or not a program, is reported with exit code 126."""
     script = tmp_path / "script"
     script.write_text(text)
     script.chmod(mode)
@@ -287,13 +287,13 @@ def test_command_that_cannot_be_executed_is_126(
 
 
 def test_folder_is_no_command(config: Callable[..., str], tmp_path: Path) -> None:
-    """A folder is told with exit code 126."""
+    """A folder instead of a command is reported with exit code 126."""
     ended = run(config(), str(tmp_path))
     assert (ended.returncode, ended.stderr) == (126, f"fcemu: {tmp_path}: this is a folder\n")
 
 
 def test_function_that_does_not_start_ends_before_the_command(config: Callable[..., str], tmp_path: Path) -> None:
-    """A function that exits keeps the command from running; its last output is shown, exit code 1."""
+    """If a function exits at the start, the command does not run; its output is printed, and the exit code is 1."""
     ended = run(config(function(script="listen.py exit")), "touch", str(tmp_path / "ran"))
     assert ended.returncode == 1
     assert "No module named uvicorn" in ended.stderr
@@ -301,7 +301,7 @@ def test_function_that_does_not_start_ends_before_the_command(config: Callable[.
 
 
 def test_bad_configuration_is_2(tmp_path: Path) -> None:
-    """A configuration that cannot be used is told with its lines, exit code 2."""
+    """An unusable configuration is reported with line numbers, and the exit code is 2."""
     file = tmp_path / "trigger.yaml"
     file.write_text("functionName: fn\ntimeout: 100000\n")
     ended = run(str(file), "true")
@@ -311,7 +311,7 @@ def test_bad_configuration_is_2(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("arguments", [["trigger.yaml"], ["trigger.yaml", "--"], ["trigger.yaml", "true"]])
 def test_command_stands_behind_two_hyphens(arguments: list[str]) -> None:
-    """Without a command behind `--` the usage is told, exit code 2."""
+    """Without a command after `--`, the usage is printed, and the exit code is 2."""
     ended = subprocess.run([*FCEMU, "exec", *arguments], capture_output=True, text=True, check=False)
     assert ended.returncode == 2
     assert "Error" in ended.stderr
@@ -363,7 +363,7 @@ KNOWN: set[psutil.Process] = set()
 
 
 def family(process: asyncio.subprocess.Process) -> list[psutil.Process]:
-    """Every process that it has started, and that is still below it."""
+    """All its descendant processes."""
     found = psutil.Process(process.pid).children(recursive=True)
     KNOWN.update(found)
     return found
@@ -371,7 +371,7 @@ def family(process: asyncio.subprocess.Process) -> list[psutil.Process]:
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda signum: signum.name)
 async def test_signal_is_the_commands(start: Start, signum: signal.Signals) -> None:
-    """A signal to fcemu reaches the command, which decides how to end."""
+    """A signal to fcemu is passed to the command, which decides how to exit."""
     name = signum.name.removeprefix("SIG")
     process = await start(f"trap 'echo caught; exit 7' {name}; echo up; while :; do sleep 0.02; done")
     everybody = family(process)
@@ -383,7 +383,7 @@ async def test_signal_is_the_commands(start: Start, signum: signal.Signals) -> N
 
 
 async def test_signal_that_the_command_does_not_catch_ends_it(start: Start) -> None:
-    """A command that SIGTERM ends is told as 143, without the log: it was asked for."""
+    """A command that SIGTERM kills gives exit code 143, without the log, because the user has asked for it."""
     process = await start("echo up; exec sleep 60")
     process.send_signal(signal.SIGTERM)
     _, stderr = await asyncio.wait_for(process.communicate(), 30)
@@ -392,7 +392,7 @@ async def test_signal_that_the_command_does_not_catch_ends_it(start: Start) -> N
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM], ids=lambda signum: signum.name)
 async def test_signal_during_the_start_ends_it(start: Start, signum: signal.Signals, tmp_path: Path) -> None:
-    """A signal that comes while the functions start ends that; the command does not run, the exit code is 128 + n."""
+    """A signal during the start ends the start; the command does not run, and the exit code is 128 + n."""
     process = await start(f"touch {tmp_path}/ran", function(script="listen.py never"), ready=False)
     async with asyncio.timeout(30):
         while len(family(process)) < 4:  # the watcher, the keeper, a guard and the function
@@ -410,7 +410,7 @@ DAEMONS = "(setsid sleep 3600 &) ; setsid sh -c 'trap \"\" TERM HUP; exec sleep 
 
 
 async def sleepers(process: asyncio.subprocess.Process, count: int) -> list[psutil.Process]:
-    """Everybody below fcemu, once so many sleep for an hour."""
+    """All processes below fcemu, once this many of them sleep for an hour."""
     async with asyncio.timeout(30):
         while True:
             everybody = family(process)
@@ -422,7 +422,7 @@ async def sleepers(process: asyncio.subprocess.Process, count: int) -> list[psut
 
 @linux
 async def test_what_the_command_leaves_is_ended(start: Start, tmp_path: Path) -> None:
-    """Whatever the command has left running, in whatever session, is gone when fcemu is; the exit code is its own."""
+    """All processes that the command has left running are killed, in any session; the exit code stays the command's."""
     process = await start(f"{DAEMONS} echo up; while [ ! -e {tmp_path}/go ]; do sleep 0.02; done; exit 3")
     everybody = await sleepers(process, 3)
     (tmp_path / "go").touch()
@@ -432,7 +432,7 @@ async def test_what_the_command_leaves_is_ended(start: Start, tmp_path: Path) ->
 
 @linux
 async def test_command_does_not_outlive_fcemu(start: Start) -> None:
-    """When fcemu exec is killed, the command, its daemons and the functions go with it."""
+    """When fcemu exec is killed, the command, its daemons and the functions are killed, too."""
     process = await start(f"{DAEMONS} echo up; sleep 3604")
     everybody = await sleepers(process, 4)
     process.kill()
@@ -441,7 +441,7 @@ async def test_command_does_not_outlive_fcemu(start: Start) -> None:
 
 @linux
 async def test_command_does_not_outlive_its_watcher(start: Start) -> None:
-    """When the process that watches the command is killed, command and group are gone, and fcemu ends with 137."""
+    """When the process that watches the command is killed, its process group is killed, and fcemu exits with 137."""
     process = await start("sleep 3603 & echo up; sleep 3604")
     everybody = await sleepers(process, 2)
     (watcher,) = [
@@ -457,7 +457,7 @@ async def test_command_does_not_outlive_its_watcher(start: Start) -> None:
 
 
 class Terminal:
-    """A command with a terminal of its own, as a person has it."""
+    """A command with a terminal of its own."""
 
     def __init__(self, *argv: str, cwd: Path) -> None:
         self._output = b""
@@ -469,11 +469,11 @@ class Terminal:
         os.set_blocking(self._fd, False)
 
     def type(self, text: str) -> None:
-        """What a person types."""
+        """Type into the terminal."""
         os.write(self._fd, text.encode())
 
     def sees(self, text: str) -> None:
-        """Wait until a text is there, and go on behind it."""
+        """Wait until a text appears; the next wait begins after it."""
         until = time.monotonic() + 30
         while text.encode() not in self._output:
             assert time.monotonic() < until, self._output.decode()
@@ -486,12 +486,12 @@ class Terminal:
         self._output = self._output.partition(text.encode())[2]
 
     def processes(self) -> list[psutil.Process]:
-        """Whoever runs in it, itself first."""
+        """All processes in it, itself first."""
         shell = psutil.Process(self.pid)
         return [shell, *shell.children(recursive=True)]
 
     def exit_code(self) -> int:
-        """Wait for its end."""
+        """Wait until it ends, and return the exit code."""
         os.set_blocking(self._fd, True)
         with contextlib.suppress(OSError):
             while os.read(self._fd, 4096):
@@ -499,7 +499,7 @@ class Terminal:
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
     def end(self) -> None:
-        """End what is left in it, should a test have failed."""
+        """Kill what is left, in case a test has failed."""
         with contextlib.suppress(psutil.NoSuchProcess):
             for process in self.processes():
                 process.kill()
@@ -526,7 +526,7 @@ InTerminal = Callable[..., Terminal]
 
 @linux
 def test_command_that_reads_is_given_the_terminal(config: Callable[..., str], terminal: InTerminal) -> None:
-    """A command that asks a question on the terminal gets the answer."""
+    """A command that reads from the terminal gets the user's input."""
     script = "answer = input('your name? '); print('hello', answer)"
     screen = terminal(*FCEMU, "exec", config(), "--", sys.executable, "-c", script)
     screen.sees("your name? ")
@@ -553,7 +553,7 @@ def test_control_c_is_the_commands(config: Callable[..., str], terminal: InTermi
 @pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
 @pytest.mark.parametrize("reads", ["", "read x; "], ids=["alone", "with the terminal"])
 def test_control_z_stops_a_job_that_goes_on(config: Callable[..., str], terminal: InTerminal, reads: str) -> None:
-    """In a shell Ctrl-Z stops fcemu and its command as one job, and `fg` continues both, terminal included."""
+    """In a shell, Ctrl-Z suspends fcemu and its command as one job, and `fg` continues both, with the terminal."""
     screen = terminal("bash", "--norc", "--noediting", "-i")
     screen.sees("$ ")
     script = f"{reads} echo up$((1+1)); while [ ! -e go ]; do sleep 0.02; done; read x; echo got-$x"

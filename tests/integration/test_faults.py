@@ -1,4 +1,4 @@
-"""Faults on demand: each happens to what its rule matches, when it says, and to nothing else."""
+"""Fault injection: each fault affects what its rule matches, at the time that it says, and nothing else."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from tests.conftest import Serve, function
 
 
 def opened(emulator: Emulator, path: str = "/", **options: Any) -> connect:
-    """A WebSocket to the emulator, by a client that keeps all to itself."""
+    """A WebSocket to the emulator, without a proxy, pings or compression."""
     options = {"proxy": None, "ping_interval": None, "compression": None, **options}
     return connect(emulator.url.replace("http", "ws") + path, **options)
 
 
 def fired(emulator: Emulator) -> list[str]:
-    """The names of the rules that happened, in order."""
+    """The names of the rules that fired, in order."""
     return [record.rule for record in emulator.journal.records if isinstance(record, FaultFired)]
 
 
 async def closed(ws: ClientConnection) -> int | None:
-    """The code with which a socket ends."""
+    """The close code of a socket."""
     async with asyncio.timeout(30):
         async for _ in _messages(ws):
             pass
@@ -45,7 +45,7 @@ async def closed(ws: ClientConnection) -> int | None:
 
 
 async def _messages(ws: ClientConnection) -> AsyncIterator[object]:
-    """The messages of a socket, to its end, whatever that is."""
+    """The messages of a socket until it ends, however it ends."""
     with contextlib.suppress(ConnectionClosed):
         while True:
             yield await ws.recv()
@@ -75,7 +75,7 @@ async def ended(emulator: Emulator) -> InvocationEnded:
 async def test_refusals_have_the_clouds_body(
     serve: Serve, client: aiohttp.ClientSession, status: int, code: str
 ) -> None:
-    """A request or a handshake is refused as the cloud would, nothing is billed, and the next one passes."""
+    """A request or a handshake is refused as the cloud refuses it, is not billed, and the next one succeeds."""
     rules = [{"name": "no", "refuse": status, "match": {"nth": "1-2"}}]
     emulator = await serve(function(), faults=rules)
     async with client.get(emulator.url) as response:
@@ -93,7 +93,7 @@ async def test_refusals_have_the_clouds_body(
 
 
 async def test_rule_matches_path_and_header(serve: Serve, client: aiohttp.ClientSession) -> None:
-    """Only what fits path and header is hit."""
+    """Only requests that match path and header are affected."""
     rules = [{"refuse": 503, "match": {"path": "/ws/*", "header": {"X-User": "ann"}}}]
     emulator = await serve(function(), faults=rules)
     statuses = []
@@ -104,7 +104,7 @@ async def test_rule_matches_path_and_header(serve: Serve, client: aiohttp.Client
 
 
 async def test_cut_after_messages(serve: Serve) -> None:
-    """The second message of the function still arrives, then the client sees 1006."""
+    """The function's second message still arrives; then the client gets 1006."""
     rules = [{"name": "line", "cut": True, "after": {"messages": 2}, "direction": "toClient"}]
     emulator = await serve(function("chat.py"), faults=rules)
     async with opened(emulator) as ws:
@@ -118,7 +118,7 @@ async def test_cut_after_messages(serve: Serve) -> None:
 
 
 async def test_cut_after_bytes_ends_in_the_middle_of_a_frame(serve: Serve) -> None:
-    """With bytes counted, a frame can be cut in two: the client gets no whole message, and 1006."""
+    """A cut after some bytes can split a frame: the client gets no whole message, then 1006."""
     emulator = await serve(function("chat.py"), faults=[{"cut": True, "after": {"bytes": 50}, "direction": "toClient"}])
     async with opened(emulator) as ws:
         await ws.send("x" * 100)
@@ -126,7 +126,7 @@ async def test_cut_after_bytes_ends_in_the_middle_of_a_frame(serve: Serve) -> No
 
 
 async def test_cut_after_seconds(serve: Serve) -> None:
-    """A socket that nobody touches is cut when its time is up."""
+    """An idle socket is cut when the time is up."""
     emulator = await serve(function("chat.py"), faults=[{"cut": True, "after": {"seconds": 0.2}}])
     async with opened(emulator) as ws:
         await ws.send("hello")
@@ -136,7 +136,7 @@ async def test_cut_after_seconds(serve: Serve) -> None:
 
 @pytest.mark.parametrize("code", [1001, 1011, 1013, 4321])
 async def test_close_has_its_code_and_comes_between_messages(serve: Serve, code: int) -> None:
-    """A Close frame with the code comes behind a whole message, and the function's socket ends, too."""
+    """A Close frame with the code follows a whole message, and the function's socket ends, too."""
     rules = [{"name": "bye", "close": code, "after": {"messages": 1}, "direction": "toClient"}]
     emulator = await serve(function("chat.py"), faults=rules)
     async with opened(emulator) as ws:
@@ -159,7 +159,7 @@ async def test_close_waits_for_the_end_of_a_frame(serve: Serve) -> None:
 
 
 async def test_crash_ends_the_instance(serve: Serve) -> None:
-    """The instance is gone, its sockets with it, and the next one gets a new instance."""
+    """The instance and its sockets are gone, and the next request gets a new instance."""
     rules = [{"crash": True, "after": {"messages": 1}, "direction": "toClient", "match": {"nth": 1}}]
     emulator = await serve(function("chat.py"), faults=rules)
     async with opened(emulator) as first, opened(emulator) as second:
@@ -179,7 +179,7 @@ async def test_crash_ends_the_instance(serve: Serve) -> None:
 
 
 async def test_stalled_socket_stays_open_and_silent(serve: Serve) -> None:
-    """A half-open connection: nothing comes any more, nobody is told, and the execution timeout ends it."""
+    """On a half-open connection nothing arrives and neither end notices, until the execution timeout ends it."""
     rules = [{"stall": True, "after": {"messages": 1}, "direction": "toClient"}]
     emulator = await serve(function("chat.py", timeout=1), faults=rules)
     async with opened(emulator) as ws:
@@ -192,7 +192,7 @@ async def test_stalled_socket_stays_open_and_silent(serve: Serve) -> None:
 
 
 async def test_stall_of_one_direction_leaves_the_other(serve: Serve) -> None:
-    """With a direction only that one is silent: the client hears nothing, the function still hears its Close frame."""
+    """With a direction, only that one stalls: the client gets nothing, but the function still gets the Close frame."""
     emulator = await serve(function("chat.py"), faults=[{"stall": True, "direction": "toClient"}])
     async with opened(emulator, close_timeout=0.1) as ws:
         await ws.send("hello")
@@ -217,7 +217,7 @@ async def test_delay_keeps_order_and_loses_nothing(serve: Serve) -> None:
 
 
 async def test_bandwidth_slows_but_loses_nothing(serve: Serve) -> None:
-    """At 200 KB/s 100 KB take half a second at least, and arrive whole."""
+    """At 200 KB/s, 100 KB take at least half a second, and arrive complete."""
     emulator = await serve(function("chat.py"), faults=[{"bandwidth": 200_000, "direction": "toClient"}])
     async with opened(emulator, max_size=None) as ws:
         begun = time.monotonic()
@@ -229,7 +229,7 @@ async def test_bandwidth_slows_but_loses_nothing(serve: Serve) -> None:
 
 @pytest.mark.parametrize("mode", ["rst", "fin", "blackhole"])
 async def test_nat_drops_an_idle_connection(serve: Serve, mode: str) -> None:
-    """A connection without traffic is dropped as a NAT does it; pings count as traffic."""
+    """A connection without traffic is dropped as by a NAT; pings count as traffic."""
     rules = [{"name": "nat", "idle": {"after": 0.4, "mode": mode}}]
     emulator = await serve(function("chat.py", timeout=2), faults=rules)
     async with opened(emulator) as ws:
@@ -244,7 +244,7 @@ async def test_nat_drops_an_idle_connection(serve: Serve, mode: str) -> None:
 
 
 async def test_start_can_be_late_or_refused(serve: Serve, client: aiohttp.ClientSession) -> None:
-    """The first start is refused with 412, the second takes longer, the third is as ever."""
+    """The first start is refused with 412, the second takes longer, and the third is normal."""
     rules = [
         {"name": "no", "refuseToStart": True, "match": {"nth": 1}},
         {"name": "late", "coldStartDelay": 0.3, "match": {"nth": 2}},
@@ -260,7 +260,7 @@ async def test_start_can_be_late_or_refused(serve: Serve, client: aiohttp.Client
 
 
 async def test_faults_of_answers(serve: Serve, client: aiohttp.ClientSession) -> None:
-    """A plain answer can be late, cut in the middle, or never come; a crash under it is 502."""
+    """A plain answer can be late, cut in the middle, or never arrive; after a crash it is 502."""
     rules = [
         {"delay": 0.2, "match": {"path": "/late"}},
         {"cut": True, "match": {"path": "/cut"}},
@@ -285,7 +285,7 @@ async def test_faults_of_answers(serve: Serve, client: aiohttp.ClientSession) ->
 
 
 async def test_without_rules_the_data_path_is_untouched(serve: Serve) -> None:
-    """A socket that nothing happens to has ordinary pipes, whether there are rules or not."""
+    """A socket that no fault affects has ordinary pipes, whether there are rules or not."""
     emulator = await serve(function("chat.py"), faults=[{"cut": True, "match": {"path": "/cut"}}])
     async with opened(emulator) as ws:
         await ws.send("hello")
@@ -296,7 +296,7 @@ async def test_without_rules_the_data_path_is_untouched(serve: Serve) -> None:
 
 
 async def test_rules_come_and_go_while_it_runs(serve: Serve, client: aiohttp.ClientSession) -> None:
-    """A rule can be added and removed; a reset brings back those of the configuration."""
+    """Rules can be added and removed; a reset restores those of the configuration."""
     emulator = await serve(function())
     fault = emulator.faults.add(FaultRule.model_validate({"refuse": 429}))
     async with client.get(emulator.url) as response:
@@ -334,7 +334,7 @@ async def test_one_more_action_is_one_class(serve: Serve) -> None:
 
 
 async def test_chance_is_the_same_on_every_run(serve: Serve, client: aiohttp.ClientSession) -> None:
-    """With one seed the same requests are hit."""
+    """With the same seed, the same requests are affected."""
     rules = [{"refuse": 503, "match": {"probability": 0.5}}]
 
     async def run(seed: int) -> list[int]:

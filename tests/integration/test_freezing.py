@@ -1,4 +1,4 @@
-"""A frozen function stands still, all of it, and however it ends from there, nothing of it is left."""
+"""All processes of a frozen function stand still, and however it ends, none of them is left."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ TICKERS = {"main", "child", "daemon", "hopper"}
 
 
 class Ticking:
-    """A function of four processes that write their names all the time; one of them forks and ends all the time."""
+    """A function of four processes that keep writing their names; one of them keeps forking and exiting."""
 
     def __init__(self, keeper: KeeperClient, groups: Groups, env: dict[str, str]) -> None:
         self.groups = groups
@@ -78,12 +78,12 @@ class Ticking:
         await until(lambda: set(self.heard) >= TICKERS)
 
     def family(self) -> list[int]:
-        """All its processes that live."""
+        """All its running processes."""
         assert self.process.guard is not None
         return [pid for pid in keeper.descendants(self.process.guard) if identity(pid)]
 
     def stands_still(self) -> bool:
-        """Whether no process of it can run, by the kernel's own word."""
+        """Whether the kernel reports that none of its processes can run."""
         pids = self.family()
         if self.groups.freezer is None:
             return all(state(pid) == "T" for pid in pids)
@@ -111,14 +111,14 @@ def state(pid: int) -> str:
 
 
 async def until(happened: Callable[[], bool]) -> None:
-    """Wait until it happens; a generous bound."""
+    """Wait until a condition is true, with a generous limit."""
     async with asyncio.timeout(30):
         while not happened():
             await asyncio.sleep(0.002)
 
 
 def make_groups(kind: str, run: str) -> Groups:
-    """Control groups of that kind for an instance; none for signals, or where they cannot be made."""
+    """Control groups of that kind for an instance; none for signals, or where they cannot be created."""
     for parent in cgroups.candidates("freezer"):
         if kind == f"cgroup v{parent.version}":
             return Parents(run, freezer=parent).make(uuid.uuid4().hex)
@@ -150,7 +150,7 @@ def nothing_left(pids: list[int], groups: Groups) -> bool:
 
 
 async def frozen_front(kind: str) -> None:
-    """Freeze a function, say who is who, and wait to be killed."""
+    """Freeze a function, print the processes, and wait to be killed."""
     run = identity(os.getpid()) or ""
     keeper = KeeperClient()
     groups = make_groups(kind, run)
@@ -192,7 +192,7 @@ def a_front(kind: str) -> Any:
 
 
 async def test_frozen_tree_stands_still_and_goes_on(ticking: Ticking) -> None:
-    """Main process, child, daemon in a session of its own, and one that forks on and on: all stop, and all go on."""
+    """Main process, child, daemon and a process that keeps forking all stop when frozen, and continue when thawed."""
     for _ in range(3):
         family = await ticking.freeze()
         assert len(family) >= len(TICKERS)
@@ -206,7 +206,7 @@ async def test_frozen_tree_stands_still_and_goes_on(ticking: Ticking) -> None:
 
 
 async def test_last_word_counts(ticking: Ticking) -> None:
-    """Freeze and thaw in quick succession end as the last one said."""
+    """After freezing and thawing in quick succession, the last one decides."""
     for _ in range(20):
         ticking.process.freeze()
         ticking.process.thaw()
@@ -260,7 +260,7 @@ async def test_front_ends_frozen_function_when_guard_and_keeper_are_gone(ticking
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("first", ["", "keeper", "guard"])
 def test_frozen_function_does_not_outlive_the_front(kind: str, first: str) -> None:
-    """SIGKILL of the front, after one of its helpers or not, leaves nothing of a frozen function."""
+    """SIGKILL to the front, alone or after keeper or guard, leaves nothing of a frozen function."""
     with a_front(kind) as (front, facts, groups):
         if first == "guard":
             psutil.Process(front.pid).suspend()  # so that it does not tidy up itself
@@ -273,7 +273,7 @@ def test_frozen_function_does_not_outlive_the_front(kind: str, first: str) -> No
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_prune_ends_what_was_left_frozen(kind: str, tmp_path: Path) -> None:
-    """Where front, keeper and guard were killed at once, `prune` thaws and ends the rest, and removes the groups."""
+    """If front, keeper and guard were killed at once, `prune` thaws and stops the rest, and removes the groups."""
     with a_front(kind) as (front, facts, groups):
         processes = [psutil.Process(pid) for pid in (front.pid, facts["keeper"], facts["guard"])]
         for process in processes:
@@ -290,7 +290,7 @@ def test_prune_ends_what_was_left_frozen(kind: str, tmp_path: Path) -> None:
 
 
 def test_group_of_a_living_front_is_not_abandoned() -> None:
-    """Only the groups of fronts that have ended are taken for left behind, and none of another pid namespace."""
+    """Only groups of fronts that have ended count as left behind, and none of another pid namespace."""
     parents = [
         Parents(run, freezer=parent)
         for run in (identity(os.getpid()) or "", f"{os.getpid()}:1")
@@ -314,7 +314,7 @@ def test_group_of_a_living_front_is_not_abandoned() -> None:
 
 
 async def test_what_the_function_has_stopped_itself_stays_stopped() -> None:
-    """By signals only those are continued who were running before."""
+    """Thawing by signals continues only processes that were running before."""
     keeper, lines = KeeperClient(), list[str]()
     program = "import os, signal; os.fork() or signal.pause(); print(os.getpid(), flush=True); signal.pause()"
     process = keeper.spawn(
@@ -336,7 +336,7 @@ async def test_what_the_function_has_stopped_itself_stays_stopped() -> None:
 
 
 async def test_self_test_leaves_no_trace_and_tells_the_truth() -> None:
-    """What the self-test says can be done can be done, and its own groups are gone."""
+    """What the self-test reports as possible is possible, and its own groups are removed."""
 
     def there() -> list[str]:
         alive = run.replace(":", "-")
@@ -356,7 +356,7 @@ async def test_self_test_leaves_no_trace_and_tells_the_truth() -> None:
 
 
 async def test_self_test_answers_where_nothing_is_writable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Without usable groups the answer is that there are none; nothing is raised, and instances start all the same."""
+    """Without usable groups the self-test reports none and raises nothing, and instances still start."""
     nowhere = [cgroups.Parent(tmp_path / "missing", 2), cgroups.Parent(tmp_path, 1)]
     monkeypatch.setattr(cgroups, "candidates", lambda _: nowhere)
     keeper = KeeperClient()

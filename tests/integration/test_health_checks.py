@@ -1,4 +1,4 @@
-"""Health checks: the first one decides whether an instance starts, the others whether it gets anything new."""
+"""The first health check decides whether an instance starts, later ones whether it gets new requests."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def checked(health: Path) -> Callable[..., Function]:
 
 
 async def changed(emulator: Emulator, state: str) -> None:
-    """Wait until an instance has come to a state."""
+    """Wait until an instance has reached a state."""
     reached = asyncio.Event()
     emulator.journal.subscribe(
         lambda record: reached.set() if isinstance(record, InstanceChanged) and record.state == state else None
@@ -93,7 +93,7 @@ async def test_first_check_waits_for_the_initial_delay(
 async def test_unhealthy_instance_is_avoided_until_it_recovers(
     serve: Serve, client: aiohttp.ClientSession, checked: Callable[..., Function], health: Path
 ) -> None:
-    """At the limit of one instance an unhealthy one answers 412 for what is new, and serves again once healthy."""
+    """At the limit of one instance, an unhealthy one answers new requests with 412 until it is healthy again."""
     emulator = await serve(checked(concurrencyConfig={"reservedConcurrency": 1}))
     async with client.get(emulator.url) as response:
         assert response.status == 200
@@ -112,7 +112,7 @@ async def test_unhealthy_instance_is_avoided_until_it_recovers(
 async def test_requests_go_elsewhere_while_an_instance_is_unhealthy(
     serve: Serve, client: aiohttp.ClientSession, checked: Callable[..., Function], health: Path
 ) -> None:
-    """Where another instance may exist, it is started and serves."""
+    """If another instance is allowed, it is started and serves."""
     emulator = await serve(checked())
     async with client.get(emulator.url) as response:
         first = await response.text()

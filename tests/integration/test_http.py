@@ -1,4 +1,4 @@
-"""Plain HTTP passes through: what came is what the function sees, what it answers is what the client gets."""
+"""Plain HTTP passes through: the function sees what the client sent, and the client gets what it answers."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def seen(answer: Answer) -> tuple[str, list[tuple[str, str]]]:
 
 
 async def ended(emulator: Emulator, target: str) -> InvocationEnded:
-    """The record of the end of the invocation with that target, when it is there."""
+    """The record of the end of the invocation with that target, once it is written."""
     found: asyncio.Future[InvocationEnded] = asyncio.get_running_loop().create_future()
 
     def look(record: object) -> None:
@@ -113,14 +113,14 @@ async def test_target_passes(raw: Emulator, target: str | bytes) -> None:
 
 @pytest.mark.parametrize("target", ["/é/ü?ß=漢".encode(), b"/\xff\xfe?\x80"])
 async def test_target_beyond_ascii(raw: Emulator, target: bytes) -> None:
-    """Raw bytes beyond ASCII are refused: a target has none (RFC 9112 3.2)."""
+    """Raw bytes beyond ASCII in a target are refused (RFC 9112 3.2)."""
     answer = await ask(raw, request(target))
     assert (answer.status, answer.code) == (400, "InvalidArgument")
     assert (await ask(raw, request("/seen"))).json == []
 
 
 async def test_request_leaves_nothing_for_the_collector(raw: Emulator, wire: Wire) -> None:
-    """What a request was made of is freed when it ends: no cycle of references keeps it until a collection."""
+    """The objects of a request are freed when it ends: no reference cycle keeps them until a garbage collection."""
     with uncollected() as left:
         for _ in range(10):
             await wire.send(request("/first"))
@@ -214,7 +214,7 @@ async def test_absolute_target(raw: Emulator, target: str, line: str) -> None:
 
 
 async def test_body_passes(raw: Emulator) -> None:
-    """A body passes with its length, and an empty one with its zero."""
+    """A body passes with its length, and an empty one with length 0."""
     answer = await ask(raw, request("/", method="POST", body=b"\0\xff\r\n\r\n"))
     _, pairs = seen(answer)
     assert answer.json["body"] == "\0\xff\r\n\r\n"
@@ -300,7 +300,7 @@ async def test_large_upload(raw: Emulator, chunked: bool) -> None:
 
 @pytest.mark.parametrize("chunked", [False, True])
 async def test_large_download(raw: Emulator, chunked: bool) -> None:
-    """Ten megabytes pass down unchanged, and the connection is good for more."""
+    """Ten megabytes pass down unchanged, and the connection can be used again."""
     async with await Wire.open(raw) as wire:
         if chunked:
             body = b"%x\r\n%b\r\n" % (10 * MB, bytes(10 * MB))
@@ -316,7 +316,7 @@ async def test_large_download(raw: Emulator, chunked: bool) -> None:
 
 
 async def test_slow_reader_holds_the_function_back(raw: Emulator, wire: Wire) -> None:
-    """While the client does not read, the function can write no more than the sockets between them hold."""
+    """While the client does not read, the function can write only as much as the sockets between them hold."""
     size = 128 * MB
     await wire.send(request(f"/flood/a?{size}"))
     assert (await ask(raw, request("/flooded/a"))).json < 48 * MB
@@ -327,7 +327,7 @@ async def test_slow_reader_holds_the_function_back(raw: Emulator, wire: Wire) ->
 
 
 async def test_slow_function_holds_the_client_back(raw: Emulator, wire: Wire) -> None:
-    """While the function does not read, its upload waits, and is complete afterwards."""
+    """While the function does not read, the upload waits, and it is complete afterwards."""
     data = bytes(31 * MB)
     sending = asyncio.create_task(wire.send(request("/deaf/a", method="POST", body=data)))
     await ask(raw, request("/waits/a"))
@@ -340,7 +340,7 @@ async def test_slow_function_holds_the_client_back(raw: Emulator, wire: Wire) ->
 
 
 async def test_response_passes(raw: Emulator) -> None:
-    """Status, reason, header pairs in order and body pass; the gateway's own headers are behind them."""
+    """Status, reason, header pairs in order and body pass; the gateway's own headers come after them."""
     sent = (
         b"HTTP/1.1 418 I'm a teapot\r\nx-a: 1\r\nX-B: 2\r\nSet-Cookie: a=1\r\nset-cookie: b=2\r\nX-A: \xc3\xa9\xff\r\n"
     )
@@ -355,7 +355,7 @@ async def test_response_passes(raw: Emulator) -> None:
 
 
 async def test_reserved_response_headers_are_dropped(raw: Emulator) -> None:
-    """What the cloud reserves is not passed on, and no Server header is added."""
+    """Headers that the cloud reserves are not passed on, and no Server header is added."""
     answer = await ask(
         raw,
         request(
@@ -399,7 +399,7 @@ async def test_chunked_response_with_trailers(wire: Wire) -> None:
 
 
 async def test_response_until_close(wire: Wire) -> None:
-    """A body that the function ends by closing is chunked for the client, whose connection stays."""
+    """A body that ends with the function's connection is chunked for the client, whose connection stays open."""
     for _ in range(2):
         await wire.send(request(say(b"HTTP/1.1 200 OK\r\nX-A: 1\r\n\r\nto the end", "close")))
         answer = await wire.answer()
@@ -407,7 +407,7 @@ async def test_response_until_close(wire: Wire) -> None:
 
 
 async def test_surplus_does_not_reach_anybody(wire: Wire) -> None:
-    """Bytes that a function sends behind its body are no second response."""
+    """Bytes that a function sends after its body are not a second response."""
     evil = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
     for framed in (b"Content-Length: 2\r\n\r\nok", b"Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"):
         await wire.send(request(say(b"HTTP/1.1 200 OK\r\n" + framed + evil)))
@@ -434,7 +434,7 @@ async def test_head(wire: Wire) -> None:
 
 
 async def test_answers_without_a_body(wire: Wire) -> None:
-    """204 and 304 have no body; 304 keeps the length of what it stands for."""
+    """204 and 304 have no body; 304 keeps the length of the resource."""
     await wire.send(request(say(b"HTTP/1.1 204 No Content\r\nX-A: 1\r\n\r\n")))
     answer = await wire.answer()
     assert (answer.status, answer.values("content-length"), answer.values("x-a")) == (204, [], ["1"])
@@ -455,7 +455,7 @@ async def test_range(raw: Emulator) -> None:
 
 
 async def test_expect_continue(wire: Wire) -> None:
-    """The interim 100 is the function's, and the body is sent after it."""
+    """The interim 100 comes from the function, and the body is sent after it."""
     await wire.send(request("/continue", b"Expect: 100-continue", b"Content-Length: 5", method="POST"))
     assert (await wire.answer()).status == 100
     await wire.send(b"hello")
@@ -502,7 +502,7 @@ async def test_unasked_upgrade_is_a_bad_response(raw: Emulator) -> None:
     ],
 )
 async def test_bad_response(serve: Serve, response: bytes) -> None:
-    """What is not HTTP is answered with 502 BadResponse, whose instance stays."""
+    """A response that is not HTTP becomes 502 BadResponse, and the instance stays."""
     emulator = await serve(function("raw.py"))
     answer = await ask(emulator, request(say(response)))
     assert (answer.status, answer.code) == (502, "BadResponse")
@@ -541,7 +541,7 @@ async def test_bad_chunk_cuts_the_answer(raw: Emulator, wire: Wire, bad: bytes) 
 )
 @pytest.mark.parametrize("how", ["close", "reset", "exit", "half"])
 async def test_answer_cut_short(raw: Emulator, wire: Wire, begun: bytes, how: str) -> None:
-    """An answer whose function goes away in the middle is cut, and never ends as if it were whole."""
+    """If the function disconnects in the middle of an answer, the answer is cut, and never looks complete."""
     target = say(b"HTTP/1.1 200 OK\r\n" + begun, how)
     await wire.send(request(target))
     rest = await wire.at_end()
@@ -650,7 +650,7 @@ async def test_pipelining(wire: Wire) -> None:
 
 
 async def test_pipelining_behind_a_refusal(wire: Wire) -> None:
-    """A refused request does not disturb the one behind it."""
+    """A refused request does not disturb the pipelined one after it."""
     await wire.send(request("/no", method="OPTIONS") + request("/yes"))
     assert (await wire.answer()).code == "AccessDenied"
     assert (await wire.answer()).json["head"].startswith("GET /yes ")
@@ -728,7 +728,7 @@ async def test_target_limit(raw: Emulator) -> None:
 
 
 async def test_announced_body_limit(raw: Emulator, wire: Wire) -> None:
-    """A length over 32 MB is refused before any of the body is read, and the function is not asked."""
+    """A length over 32 MB is refused before any of the body is read, and the function gets no request."""
     await wire.send(request("/x", b"Content-Length: %d" % (32 * MB + 1), method="POST"))
     answer = await wire.answer()
     assert (answer.status, answer.code, answer.values("connection")) == (400, "InvalidArgument", ["close"])
@@ -741,7 +741,7 @@ async def test_body_of_the_limit(raw: Emulator) -> None:
 
 
 async def test_chunked_body_over_the_limit(raw: Emulator, wire: Wire) -> None:
-    """A body that grows over 32 MB on the way is refused as soon as it does."""
+    """A chunked body is refused as soon as it exceeds 32 MB."""
     await wire.send(request("/feed/a", b"Transfer-Encoding: chunked", method="POST"))
     for _ in range(32):
         await wire.send(b"%x\r\n%b\r\n" % (MB, bytes(MB)))
@@ -752,7 +752,7 @@ async def test_chunked_body_over_the_limit(raw: Emulator, wire: Wire) -> None:
 
 
 async def test_chunked_body_over_the_limit_behind_an_answer(raw: Emulator, wire: Wire) -> None:
-    """A body that grows over the limit while its answer is under way cuts the answer."""
+    """A body that exceeds the limit while its answer is being sent cuts the answer."""
     await wire.send(request("/hang/a?begun", b"Transfer-Encoding: chunked", method="POST"))
     assert (await wire.head()).status == 200
     try:
@@ -770,13 +770,13 @@ async def test_chunked_body_over_the_limit_behind_an_answer(raw: Emulator, wire:
 
 @pytest.fixture
 async def single(serve: Serve) -> Emulator:
-    """One instance for one request at a time, and no second one."""
+    """A function with one instance, which takes one request at a time."""
     return await serve(function("raw.py", instanceConcurrency=1), quotas={"instances": 1})
 
 
 @pytest.mark.parametrize("upload", [False, True])
 async def test_client_that_leaves_before_an_answer(serve: Serve, upload: bool) -> None:
-    """A client that leaves ends the invocation: the function's connection ends, 499 is recorded."""
+    """A client that disconnects ends the invocation: the function's connection is closed, and 499 is recorded."""
     emulator = await serve(function("raw.py"))
     async with await Wire.open(emulator) as wire:
         fields = (b"Content-Length: 100",) if upload else ()
@@ -788,7 +788,7 @@ async def test_client_that_leaves_before_an_answer(serve: Serve, upload: bool) -
 
 
 async def test_client_that_leaves_gives_its_slot_back(single: Emulator) -> None:
-    """The slot of a client that left is free again: at concurrency 1 in a new instance, as in the cloud."""
+    """The slot of a client that disconnected is free again; at concurrency 1 in a new instance, as in the cloud."""
     async with await Wire.open(single) as wire:
         await wire.send(request("/hang/a?begun"))
         assert (await wire.head()).status == 200
@@ -799,7 +799,7 @@ async def test_client_that_leaves_gives_its_slot_back(single: Emulator) -> None:
 
 
 async def test_client_that_leaves_while_it_waits_for_a_slot(serve: Serve) -> None:
-    """A client that leaves during a cold start is forgotten."""
+    """A client that disconnects during a cold start no longer waits for an instance."""
     emulator = await serve(function("raw.py", instanceConcurrency=1), start="lazy")
     async with await Wire.open(emulator) as wire:
         await wire.send(request("/early-leave"))
@@ -811,7 +811,7 @@ async def test_client_that_leaves_while_it_waits_for_a_slot(serve: Serve) -> Non
 
 
 async def test_client_that_leaves_a_stream(raw: Emulator) -> None:
-    """A client that leaves in the middle of a stream ends the invocation."""
+    """A client that disconnects in the middle of a stream ends the invocation."""
     async with await Wire.open(raw) as wire:
         await wire.send(request("/events/a"))
         assert (await wire.head()).status == 200
@@ -822,7 +822,7 @@ async def test_client_that_leaves_a_stream(raw: Emulator) -> None:
 
 @pytest.mark.parametrize("method", ["POST", "GET"])
 async def test_instance_that_dies(single: Emulator, method: str) -> None:
-    """An instance that dies before its answer is a 502, and the next request starts another one."""
+    """If an instance exits before it has answered, the answer is 502, and the next request starts another instance."""
     target = say(b"", "exit")
     answer = await ask(single, request(target, method=method))
     assert (answer.status, answer.code) == (502, "FunctionUnhandledError")
@@ -837,7 +837,7 @@ async def test_instance_that_dies(single: Emulator, method: str) -> None:
 
 
 async def test_instance_that_dies_behind_its_head(single: Emulator) -> None:
-    """An instance that dies in the middle of its answer cuts it, and the next request starts another one."""
+    """If an instance exits in the middle of its answer, the answer is cut, and the next request starts another one."""
     async with await Wire.open(single) as own:
         await own.send(request(say(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf", "exit")))
         assert (await own.at_end()).count(b"HTTP/1.1") <= 1
@@ -846,7 +846,7 @@ async def test_instance_that_dies_behind_its_head(single: Emulator) -> None:
 
 
 async def test_broken_connection_is_tried_again(raw: Emulator) -> None:
-    """GET on a connection that breaks before an answer is sent once more, POST and GET with a body are not."""
+    """A GET is sent again if its connection breaks before an answer; a POST, or a GET with a body, is not."""
     assert (await ask(raw, request("/drop/get"))).json == 2
     answer = await ask(raw, request("/drop/post", method="POST"))
     assert (answer.status, answer.code) == (502, "FunctionUnhandledError")
@@ -857,7 +857,7 @@ async def test_broken_connection_is_tried_again(raw: Emulator) -> None:
 
 
 async def test_client_that_leaves_a_broken_exchange(raw: Emulator) -> None:
-    """A client that leaves while the gateway finds out why its function's connection broke is a 499 as well."""
+    """A client that disconnects while the gateway finds out why the function's connection broke is recorded as 499."""
     async with await Wire.open(raw) as wire:
         await wire.send(request("/drop/a", method="POST"))
         while not (await ask(raw, request("/seen"))).json:
@@ -867,7 +867,7 @@ async def test_client_that_leaves_a_broken_exchange(raw: Emulator) -> None:
 
 
 async def test_broken_connection_is_tried_once(raw: Emulator) -> None:
-    """A connection that breaks again is a 502."""
+    """If the connection breaks a second time, the answer is 502."""
     target = say(b"", "close")
     assert (await ask(raw, request(target))).status == 502
     assert len((await ask(raw, request("/seen"))).json) == 2
@@ -898,7 +898,7 @@ async def test_timeout_before_an_answer(serve: Serve) -> None:
 
 
 async def test_timeout_of_one_among_others(serve: Serve) -> None:
-    """An instance with other requests outlives the timeout of one."""
+    """An instance that serves other requests survives the timeout of one of them."""
     emulator = await serve(function("raw.py", timeout=1))
     answer = await ask(emulator, request("/hang/a", method="POST", body=b"x"))
     assert answer.code == "FunctionTimeoutError"
@@ -907,7 +907,7 @@ async def test_timeout_of_one_among_others(serve: Serve) -> None:
 
 
 async def test_timeout_of_a_begun_answer(serve: Serve) -> None:
-    """An answer under way at the deadline is cut."""
+    """An answer that is being sent at the deadline is cut."""
     emulator = await serve(function("raw.py", instanceConcurrency=1, timeout=1))
     async with await Wire.open(emulator) as wire:
         await wire.send(request("/hang/a?begun"))
@@ -919,7 +919,7 @@ async def test_timeout_of_a_begun_answer(serve: Serve) -> None:
 
 
 async def test_timeout_of_an_upload(serve: Serve) -> None:
-    """An upload that is not over at the deadline is answered with 502 and ends the connection."""
+    """An upload that is incomplete at the deadline is answered with 502, and the connection ends."""
     emulator = await serve(function("raw.py", timeout=1))
     async with await Wire.open(emulator) as wire:
         await wire.send(request("/feed/a", b"Content-Length: 10", method="POST") + b"some")

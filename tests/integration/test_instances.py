@@ -1,4 +1,4 @@
-"""Instances: started on demand, ready only when reachable, limited, reclaimed, explained when they fail."""
+"""Instances are started on demand, ready only when reachable, limited, released, and explained when they fail."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from tests.conftest import Serve, function
 
 
 def listening(how: str, **props: Any) -> Any:
-    """A function that starts as tests/functions/listen.py is told."""
+    """A function that starts in the way that it tells tests/functions/listen.py."""
     return function(customRuntimeConfig={"command": [sys.executable, "listen.py", how]}, **props)
 
 
 def states(emulator: Emulator) -> list[str]:
-    """What became of the instances, in order."""
+    """The states of the instances, in order."""
     return [record.state for record in emulator.journal.records if isinstance(record, InstanceChanged)]
 
 
@@ -46,7 +46,7 @@ async def refused(
 async def test_function_that_exits_answers_412_with_its_last_output(
     serve: Serve, client: aiohttp.ClientSession
 ) -> None:
-    """A function that ends before it listens answers CAExited with what it wrote last."""
+    """A function that exits before it listens is answered with CAExited and its last output."""
     body, _ = await refused(serve, client, "exit")
     assert body["Code"] == "CAExited"
     assert "exited unexpectedly(code 1, message:operation not permitted) with start command" in body["Message"]
@@ -57,7 +57,7 @@ async def test_function_that_exits_answers_412_with_its_last_output(
 async def test_function_on_loopback_is_not_working_and_is_told_what_to_write(
     serve: Serve, client: aiohttp.ClientSession, host: str
 ) -> None:
-    """A server on 127.0.0.1 or ::1 is never reached; the log says so and names 0.0.0.0."""
+    """A server on 127.0.0.1 or ::1 cannot be reached; the log says so and recommends 0.0.0.0."""
     body, record = await refused(serve, client, host)
     assert body["Code"] == "FunctionNotStarted"
     assert body["Message"].startswith("Function instance health check failed on port 9000 in ")
@@ -70,7 +70,7 @@ async def test_function_on_loopback_is_not_working_and_is_told_what_to_write(
 async def test_function_that_never_listens_answers_412_after_the_start_timeout(
     serve: Serve, client: aiohttp.ClientSession
 ) -> None:
-    """A function that does not listen is given up after startTimeout."""
+    """A function that does not listen within startTimeout is answered with 412."""
     body, record = await refused(serve, client, "never", startTimeout=1)
     assert body["Code"] == "FunctionNotStarted"
     assert "how: never" in body["Message"]
@@ -78,7 +78,7 @@ async def test_function_that_never_listens_answers_412_after_the_start_timeout(
 
 
 async def test_function_on_another_port_is_told_where_it_listens(serve: Serve, client: aiohttp.ClientSession) -> None:
-    """A server on some other port is not working; the log says where it listens and where it should."""
+    """A server on another port cannot be reached; the log says where it listens and where it should."""
     _, record = await refused(serve, client, "0.0.0.0/free", startTimeout=2)
     assert record.reason is not None
     assert record.reason.startswith("the function listens on 0.0.0.0:")
@@ -87,7 +87,7 @@ async def test_function_on_another_port_is_told_where_it_listens(serve: Serve, c
 
 
 async def test_missing_bootstrap_is_named(serve: Serve, client: aiohttp.ClientSession, tmp_path: Path) -> None:
-    """Without a command the file bootstrap runs; if it is missing the answer names it."""
+    """Without a command, the file bootstrap runs; if it is missing, the answer names it."""
     emulator = await serve(function(code=str(tmp_path), customRuntimeConfig={}), start="lazy")
     async with client.get(emulator.url) as response:
         body = json.loads(await response.text())
@@ -107,7 +107,7 @@ async def test_bootstrap_without_permission_is_named(
 
 
 async def test_unknown_command_is_named(serve: Serve, client: aiohttp.ClientSession) -> None:
-    """A command that does not exist answers CAExited and says which."""
+    """A command that does not exist is answered with CAExited, which names it."""
     emulator = await serve(function(customRuntimeConfig={"command": ["no-such-command"]}), start="lazy")
     async with client.get(emulator.url) as response:
         body = json.loads(await response.text())
@@ -116,7 +116,7 @@ async def test_unknown_command_is_named(serve: Serve, client: aiohttp.ClientSess
 
 
 async def test_eager_start_fails_with_the_functions_last_output(serve: Serve) -> None:
-    """A function that cannot start keeps the emulator from getting ready, and says why."""
+    """If a function cannot start, an eager emulator does not start, and says why."""
     with pytest.raises(StartError, match="No module named uvicorn"):
         await serve(listening("exit"))
 
@@ -156,7 +156,7 @@ async def test_lazy_start_makes_the_first_request_a_cold_start(serve: Serve, cli
 async def test_concurrency_one_runs_each_request_in_its_own_instance(
     serve: Serve, client: aiohttp.ClientSession
 ) -> None:
-    """With instanceConcurrency 1, sockets open at once are in as many instances, each with its own port."""
+    """With instanceConcurrency 1, each open socket has its own instance, each with its own port."""
     emulator = await serve(function(instanceConcurrency=1))
     sockets = [await client.ws_connect(emulator.url) for _ in range(3)]
     started = [record.instance_id for record in emulator.journal.records if isinstance(record, InvocationStarted)]
@@ -166,7 +166,7 @@ async def test_concurrency_one_runs_each_request_in_its_own_instance(
 
 
 async def test_instance_limit_answers_429(serve: Serve, client: aiohttp.ClientSession) -> None:
-    """When all instances that may exist are full, a request is refused with 429 and is not billed."""
+    """When all allowed instances are full, a request is refused with 429 and is not billed."""
     emulator = await serve(function(instanceConcurrency=1), quotas={"instances": 1})
     async with client.ws_connect(emulator.url):
         async with client.get(emulator.url) as response:
@@ -178,7 +178,7 @@ async def test_instance_limit_answers_429(serve: Serve, client: aiohttp.ClientSe
 
 
 async def test_idle_instance_is_reclaimed(serve: Serve, client: aiohttp.ClientSession) -> None:
-    """An instance that nobody uses for idleTimeout seconds is stopped."""
+    """An instance that is idle for idleTimeout seconds is stopped."""
     emulator = await serve(function(), idleTimeout=0.2)
     ended = asyncio.Event()
     emulator.journal.subscribe(
@@ -191,7 +191,7 @@ async def test_idle_instance_is_reclaimed(serve: Serve, client: aiohttp.ClientSe
 
 
 async def test_output_of_a_function_is_logged_line_by_line(serve: Serve) -> None:
-    """What a function writes to stdout and stderr is in the journal with its instance."""
+    """Lines that a function prints to stdout and stderr are in the journal, with the instance."""
     emulator = await serve(function())
     lines = {(record.stream, record.text) for record in emulator.journal.records if isinstance(record, LogLine)}
     assert {("stdout", "starting"), ("stderr", "a warning")} <= lines
@@ -230,7 +230,7 @@ async def test_function_on_the_configured_port_gets_one_instance_and_a_warning(
 
 
 async def test_two_users_of_one_room_do_not_meet_when_scattered(serve: Serve, client: aiohttp.ClientSession) -> None:
-    """With scatter the first two sockets are in different instances although one would hold them both."""
+    """With scatter, the first two sockets are in different instances, although they would fit into one."""
     emulator = await serve(function(instanceConcurrency=100), scatter=True)
     async with client.ws_connect(emulator.url), client.ws_connect(emulator.url):
         pass

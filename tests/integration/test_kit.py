@@ -1,4 +1,4 @@
-"""The kit, as tests use it: by the fixture `fc`, and without pytest."""
+"""The kit, as tests use it: through the fixture `fc`, and without pytest."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ UPGRADE = {
 
 @pytest.fixture(scope="module", autouse=True)
 def _end_with_this_module(_fcemu_kits: Kits) -> Iterator[None]:
-    """Emulators live as long as the session; here they make room for tests that need port 9000 of all addresses."""
+    """Stop all emulators at the end of this module: other tests need port 9000 on all addresses."""
     yield
     assert _fcemu_kits.stop() == []
     _fcemu_kits._kits.clear()
@@ -86,14 +86,14 @@ def test_request_arrives_as_it_was_sent(fc: fcemu.Kit) -> None:
 
 
 def test_request_sends_json(fc: fcemu.Kit) -> None:
-    """A body can be given as what it means."""
+    """A body can be given as JSON data."""
     seen = fc.request("POST", json={"a": [1]}).json()
     assert seen["body"] == '{"a": [1]}'
     assert ["Content-Type", "application/json"] in seen["headers"]
 
 
 def test_refusal_has_code_and_message(fc: fcemu.Kit) -> None:
-    """What the gateway answers is told apart from what the function does."""
+    """Errors of the gateway have a code and a message; answers of the function do not."""
     refused, answered = fc.request("DELETE"), fc.request("GET", "/refuse", headers=UPGRADE)
     assert (refused.status, refused.code) == (403, "AccessDenied")
     assert refused.message == "the http method 'DELETE' is not allowed"
@@ -101,13 +101,13 @@ def test_refusal_has_code_and_message(fc: fcemu.Kit) -> None:
 
 
 def test_head_of_a_refusal_has_no_code(fc: fcemu.Kit) -> None:
-    """Without a body there is nothing to read it from."""
+    """A refusal without a body has no code."""
     refused = fc.request("HEAD")
     assert (refused.status, refused.body, refused.code) == (403, b"", None)
 
 
 def test_record_is_there_when_the_answer_is(fc: fcemu.Kit) -> None:
-    """However often one asks, the journal is never behind the answer."""
+    """When a request has its answer, the journal always has its record."""
     for count in range(1, 101):
         answer = fc.request("GET")
         assert len(fc.invocations) == count
@@ -115,7 +115,7 @@ def test_record_is_there_when_the_answer_is(fc: fcemu.Kit) -> None:
 
 
 def test_record_is_there_when_a_client_has_left(fc: fcemu.Kit) -> None:
-    """A client of the test's own that gives up is in the journal as soon as it has."""
+    """When a client of the test itself has disconnected, the journal has the record of its request."""
     for count in range(1, 21):
         with socket.create_connection(("127.0.0.1", fc.port)) as client:
             client.sendall(b"GET /sleep HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -124,13 +124,13 @@ def test_record_is_there_when_a_client_has_left(fc: fcemu.Kit) -> None:
 
 
 def test_handshake_can_be_a_request(fc: fcemu.Kit) -> None:
-    """A test without a loop sees what a handshake is answered with; the socket is over when it does."""
+    """A test without an event loop can send a handshake as a request and see the answer; the socket is then closed."""
     assert fc.request("GET", headers=UPGRADE).status == 101
     assert [(record.status, record.close_code) for record in fc.invocations] == [(101, 1006)]
 
 
 def test_no_whole_answer_is_an_error(fc: fcemu.Kit) -> None:
-    """A connection that is cut raises what a test expects of one; so does one that takes too long."""
+    """An incomplete answer raises an OSError, and so does one that takes too long."""
     with ThreadPoolExecutor() as pool:
         answer = pool.submit(fc.request, "GET", "/sleep")
         fc.wait_for(InvocationStarted)
@@ -141,7 +141,7 @@ def test_no_whole_answer_is_an_error(fc: fcemu.Kit) -> None:
 
 
 def test_request_from_several_threads(fc: fcemu.Kit) -> None:
-    """A kit is for every thread."""
+    """Requests can be sent from several threads."""
     with ThreadPoolExecutor(8) as pool:
         statuses = list(pool.map(lambda _: fc.request("GET").status, range(40)))
     assert statuses == [200] * 40
@@ -152,7 +152,7 @@ def test_request_from_several_threads(fc: fcemu.Kit) -> None:
 
 
 async def test_connect_and_its_record(fc: fcemu.Kit) -> None:
-    """A socket that was entered is in the journal when it is left."""
+    """After `async with`, the journal has the record of the socket."""
     for count in range(1, 21):
         async with fc.connect("/room", headers={"X-Mine": "1"}, protocols=["chat"]) as ws:
             assert ws.protocol == "chat"
@@ -163,7 +163,7 @@ async def test_connect_and_its_record(fc: fcemu.Kit) -> None:
 
 
 async def test_connect_can_be_awaited(fc: fcemu.Kit) -> None:
-    """A socket that was awaited is the test's to close."""
+    """A socket that was awaited stays open until the test closes it."""
     ws = await fc.connect()
     await ws.close()
     assert (await fc.expect_close(ws, 1000)).closed_by == "client"
@@ -177,13 +177,13 @@ async def test_connect_that_is_refused(fc: fcemu.Kit) -> None:
 
 
 def test_connect_needs_a_loop(fc: fcemu.Kit) -> None:
-    """Without asyncio it says what to do."""
+    """Without a running asyncio loop, `connect` says what to do."""
     with pytest.raises(RuntimeError, match="fc.ws_url"):
         next(fc.connect().__await__())
 
 
 async def test_expect_close(fc: fcemu.Kit) -> None:
-    """The close code of either library's client is checked, after what else there was to read."""
+    """The close code is read from a client of either library, after all messages before it."""
     for code in (1000, 4001):
         async with fc.connect() as ws, websockets.connect(fc.ws_url) as other:
             for client, send in ((ws, ws.send_str), (other, other.send)):
@@ -195,7 +195,7 @@ async def test_expect_close(fc: fcemu.Kit) -> None:
 
 @pytest.mark.fc(customRuntimeConfig={"command": [sys.executable, "rawsocket.py"]})
 async def test_expect_close_without_a_code(fc: fcemu.Kit) -> None:
-    """A Close frame without a code is told from none at all."""
+    """A Close frame without a code is distinguished from no Close frame."""
     async with fc.connect("/say?hex=8800") as ws:
         await fc.expect_close(ws, 1005)
     async with websockets.connect(f"{fc.ws_url}/say?hex=8800") as other:
@@ -203,7 +203,7 @@ async def test_expect_close_without_a_code(fc: fcemu.Kit) -> None:
 
 
 async def test_expect_close_names_who_closed(fc: fcemu.Kit) -> None:
-    """Another code than the expected one is a failure that says by whom, and why."""
+    """If the code differs from the expected one, the failure says who closed the socket, and why."""
     async with fc.connect("/room") as ws:
         fc.clock.advance(60)
         with pytest.raises(AssertionError) as failed:
@@ -215,7 +215,7 @@ async def test_expect_close_names_who_closed(fc: fcemu.Kit) -> None:
 
 
 async def test_expect_close_of_an_open_socket(fc: fcemu.Kit) -> None:
-    """A socket that stays open is a failure, too."""
+    """A socket that stays open is a failure."""
     async with fc.connect() as ws:
         with pytest.raises(AssertionError, match=r"still open after 0\.1 s"):
             await fc.expect_close(ws, 1006, timeout=0.1)
@@ -226,7 +226,7 @@ async def test_expect_close_of_an_open_socket(fc: fcemu.Kit) -> None:
 
 @pytest.mark.fc(timeout=86400)
 async def test_a_day_passes_at_once(fc: fcemu.Kit) -> None:
-    """A timeout of a day is over when the clock has been put forward by one, and not before."""
+    """A timeout of a day is reached when the clock is advanced by a day, and not before."""
     async with fc.connect() as ws:
         fc.clock.advance(hours=23, minutes=59)
         await ws.send_str("still here")
@@ -253,7 +253,7 @@ web.run_app(app, host="0.0.0.0", port=9000, print=None)
 
 @pytest.mark.fc(customRuntimeConfig={"command": [sys.executable, "-c", JOINED]})
 async def test_what_has_happened_has_happened_before_time_passes(fc: fcemu.Kit) -> None:
-    """A socket that the function has accepted is cut by its timeout, and not refused by it."""
+    """A socket that the function has accepted is cut at its timeout, not refused."""
 
     async def opened() -> aiohttp.ClientWebSocketResponse:
         return await fc.connect()
@@ -272,7 +272,7 @@ def checked(period: int, fails: int) -> dict[str, Any]:
 
 
 async def test_health_checks_are_made_by_the_clock(tmp_path: Path) -> None:
-    """Each check that falls into a time that passes at once is made, in its order, before the clock moves on."""
+    """When the clock is advanced, each health check that becomes due is made, in order."""
     health = tmp_path / "health"
     health.write_text("200")
     config = {**ECHO, **checked(period=120, fails=3), "environmentVariables": {"HEALTH": str(health)}}
@@ -295,13 +295,13 @@ async def test_health_checks_are_made_by_the_clock(tmp_path: Path) -> None:
 
 
 def test_clock_does_not_go_back(fc: fcemu.Kit) -> None:
-    """Time passes in one direction."""
+    """The clock cannot go back."""
     with pytest.raises(ValueError, match="cannot go back"):
         fc.clock.advance(minutes=1, seconds=-61)
 
 
 def test_time_of_day_is_right_again_after_a_reset(fc: fcemu.Kit) -> None:
-    """What one test put forward is not the next one's trouble: a client's own clock agrees again."""
+    """After a reset the time of day is the machine's again, so that it agrees with a client's own clock."""
     fc.clock.advance(days=3)
     assert fc.clock.now() > time.time() + 86400
     fc.reset()
@@ -315,7 +315,7 @@ def test_time_of_day_is_right_again_after_a_reset(fc: fcemu.Kit) -> None:
 
 @pytest.mark.fc(triggerConfig={"authType": "function"})
 def test_signatures_let_in(fc: fcemu.Kit) -> None:
-    """Each scheme does, for as long as its time allows; a header that is given is signed with the others."""
+    """A signature of each scheme is accepted while it is valid; a given header is signed with the others."""
     path = "/a%20b?c=d"
     for sent in (
         fc.sign("POST", path),
@@ -335,13 +335,13 @@ def test_signatures_let_in(fc: fcemu.Kit) -> None:
 
 @pytest.mark.fc(accessKeys=[{"accessKeyId": "theirs", "accessKeySecret": "s", "securityToken": "t"}])
 def test_configured_access_key_signs(fc: fcemu.Kit) -> None:
-    """A key pair of the configuration is used before any other."""
+    """A key of the configuration takes precedence over any other."""
     assert fc.access_key.accessKeyId == "theirs"
     assert "Credential=theirs," in fc.sign("GET")["Authorization"]
 
 
 def test_access_key_of_the_environment_signs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the vendor's tools read is known to the emulator; a client under test that signs gets in."""
+    """The emulator accepts the key pair in the variables of the vendor's tools, with which a client may sign."""
     monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_ID", "mine")
     monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "secret")
     with fcemu.Kit.start(ECHO, triggerConfig={"authType": "function"}) as kit:
@@ -356,7 +356,7 @@ THEIRS = fcemu.KeyPair.generate()
     triggerConfig={"authType": "jwt", "authConfig": {"jwks": THEIRS.jwks(), "claimPassBy": "header:sub:x-user"}}
 )
 def test_tokens_let_in(fc: fcemu.Kit) -> None:
-    """The kit's own do, beside those of the configuration's key."""
+    """Tokens of the kit's own key are accepted, and so are those of a configured key."""
     ours, theirs = fc.token(sub="alice"), THEIRS.token({"sub": "bob"}, time.time())
     for token, user in ((ours, "alice"), (theirs, "bob")):
         seen = fc.request("GET", headers={"Authorization": f"Bearer {token}"}).json()
@@ -365,7 +365,7 @@ def test_tokens_let_in(fc: fcemu.Kit) -> None:
 
 
 def test_token_has_the_emulators_time(fc: fcemu.Kit) -> None:
-    """It expires by the clock that the test has in its hand."""
+    """A token expires by the emulator's clock."""
     fc.clock.advance(days=1)
     claims = jwt.decode(fc.token(expires=60, scope=["a"]), options={"verify_signature": False})
     assert claims["exp"] - claims["iat"] == 60
@@ -378,14 +378,14 @@ def test_token_has_the_emulators_time(fc: fcemu.Kit) -> None:
 
 
 def test_logs_are_what_functions_wrote(fc: fcemu.Kit) -> None:
-    """Both streams, line by line."""
+    """`logs` has the lines of stdout and stderr."""
     with fcemu.Kit.start(ECHO) as kit:
         assert sorted(kit.logs) == ["a warning", "starting"]
     assert fc.logs == []
 
 
 def test_journal_is_a_snapshot(fc: fcemu.Kit) -> None:
-    """A list that a test has got does not change under it."""
+    """A list that a test has got does not change later."""
     fc.request("GET")
     before = fc.journal
     fc.request("GET")
@@ -395,14 +395,14 @@ def test_journal_is_a_snapshot(fc: fcemu.Kit) -> None:
 
 
 def test_billing_begins_with_the_test(fc: fcemu.Kit) -> None:
-    """It counts this test's invocations."""
+    """The bill has only the invocations of this test."""
     assert fc.billing["fn"].invocations == 0
     fc.request("GET")
     assert fc.billing["fn"].invocations == 1
 
 
 async def test_instances_tell_what_they_do(fc: fcemu.Kit) -> None:
-    """How many invocations an instance runs, and whether it stands still."""
+    """`instances` says how many invocations each instance runs, and whether it is frozen."""
     async with fc.connect(), fc.connect():
         (instance,) = fc.instances
         assert (instance.function, instance.invocations, instance.frozen) == ("fn", 2, False)
@@ -411,7 +411,7 @@ async def test_instances_tell_what_they_do(fc: fcemu.Kit) -> None:
 
 
 def test_wait_for_finds_what_is_there_and_what_comes(fc: fcemu.Kit) -> None:
-    """By type, by a condition, by a text in the log; the first one or a later one."""
+    """`wait_for` finds a record by type, by condition or by text in the log, the first or a later one."""
     with ThreadPoolExecutor() as pool:
         waiting = pool.submit(fc.wait_for, InvocationEnded, nth=2)
         first, second = fc.request("GET", "/1"), fc.request("GET", "/2")
@@ -438,7 +438,7 @@ def test_wait_for_finds_what_is_there_and_what_comes(fc: fcemu.Kit) -> None:
     ids=["type", "text", "condition"],
 )
 def test_wait_for_says_what_happened_instead(fc: fcemu.Kit, what: Any, says: str) -> None:
-    """Who waits in vain is told what there was."""
+    """If there is no such record, the failure shows the records that there are."""
     fc.request("GET", "/other")
     with pytest.raises(AssertionError) as failed:
         fc.wait_for(what, nth=2, timeout=0.05)
@@ -447,7 +447,7 @@ def test_wait_for_says_what_happened_instead(fc: fcemu.Kit, what: Any, says: str
 
 
 def test_wait_for_with_a_condition_that_fails(fc: fcemu.Kit) -> None:
-    """An error of the test's own condition is the test's, and does no harm to the emulator."""
+    """An exception of the test's own condition reaches the test, and does not harm the emulator."""
 
     def broken(record: Record) -> bool:
         raise KeyError("mine")
@@ -463,7 +463,7 @@ def test_wait_for_with_a_condition_that_fails(fc: fcemu.Kit) -> None:
 
 
 async def test_reset_cuts_and_forgets(fc: fcemu.Kit) -> None:
-    """What is open is cut, records are gone; the instance stays."""
+    """A reset cuts open connections and drops records; the instance stays."""
     (before,) = fc.instances
     async with websockets.connect(fc.ws_url) as ws:
         fc.reset()
@@ -474,7 +474,7 @@ async def test_reset_cuts_and_forgets(fc: fcemu.Kit) -> None:
 
 
 def test_reset_leaves_a_warm_instance(fc: fcemu.Kit) -> None:
-    """Whatever a test did to the instance, the next test has one."""
+    """After a reset there is an instance, whatever the test has done to the last one."""
     assert fc.request("GET", "/exit").code == "FunctionUnhandledError"
     fc.wait_for(lambda record: isinstance(record, InstanceChanged) and record.state == "ended")
     fc.reset()
@@ -485,14 +485,14 @@ def test_reset_leaves_a_warm_instance(fc: fcemu.Kit) -> None:
 
 @pytest.mark.fc(fcemu={"start": "lazy"})
 def test_reset_starts_nothing_where_starts_are_lazy(fc: fcemu.Kit) -> None:
-    """Who wants cold starts has them in every test."""
+    """With lazy starts a reset starts no instance, so that every test begins with a cold start."""
     assert fc.instances == []
     fc.request("GET")
     assert fc.invocations[0].cold_start
 
 
 async def test_cut_open_tells_what_was_open(fc: fcemu.Kit) -> None:
-    """A WebSocket and a request that clients hold open are cut and told; what is over is not."""
+    """A WebSocket and a request that clients have left open are cut and reported; others are not."""
     assert fc.cut_open(grace=0.1) == []
     fc.request("GET", "/over")
     request = asyncio.create_task(asyncio.to_thread(fc.request, "GET", "/sleep"))
@@ -518,7 +518,7 @@ web.run_app(app, host="0.0.0.0", port=9000, print=None)
 
 @pytest.mark.fc(customRuntimeConfig={"command": [sys.executable, "-c", BUSY], "args": []})
 def test_cut_open_blames_no_client_that_left(fc: fcemu.Kit) -> None:
-    """Where only the function has not noticed yet that its client is gone, nobody left anything open."""
+    """If only the function has not yet noticed that its client is gone, nothing counts as left open."""
     fc.request("GET", headers=UPGRADE, timeout=1)
     fc.wait_for("busy")
     assert fc.cut_open(grace=0.1) == []
@@ -529,7 +529,7 @@ def test_cut_open_blames_no_client_that_left(fc: fcemu.Kit) -> None:
 
 
 def test_addresses_of_several_functions() -> None:
-    """Each has its own, in lower case; the first one's is the kit's."""
+    """Each function has its own address, in lower case; the kit's address is that of the first one."""
     with fcemu.Kit.start(several()) as kit:
         assert (kit.url, kit.ws_url) == (f"http://fn.localhost:{kit.port}", f"ws://fn.localhost:{kit.port}")
         assert kit.url_of("Other") == f"http://other.localhost:{kit.port}"
@@ -543,7 +543,7 @@ def test_addresses_of_several_functions() -> None:
 
 
 async def test_connect_to_one_of_several_functions() -> None:
-    """No name has to be resolved for it."""
+    """A socket to one of several functions needs no name resolution."""
     with await asyncio.to_thread(fcemu.Kit.start, several()) as kit:
         async with kit.connect(function="Other"):
             pass
@@ -551,7 +551,7 @@ async def test_connect_to_one_of_several_functions() -> None:
 
 
 def test_addresses_of_one_function(fc: fcemu.Kit) -> None:
-    """One function is at an address that every client understands."""
+    """A single function has an address that every client can resolve."""
     assert (fc.url, fc.ws_url) == (f"http://127.0.0.1:{fc.port}", f"ws://127.0.0.1:{fc.port}")
 
 
@@ -559,7 +559,7 @@ def test_addresses_of_one_function(fc: fcemu.Kit) -> None:
 
 
 def test_start_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A relative path is relative to the folder that one is in; the file's address and .env file hold as it says."""
+    """A relative path is relative to the current folder; the settings of the file apply."""
     (tmp_path / ".env").write_text("SECRET=from the file\n")
     settings = {**ECHO["fcemu"], "listen": "127.0.0.1:1", "envFile": ".env"}
     (tmp_path / "trigger.yaml").write_text(yaml.safe_dump({**ECHO, "fcemu": settings}))
@@ -570,7 +570,7 @@ def test_start_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_start_names_the_line_of_a_mistake() -> None:
-    """A change that cannot be is found where it is written."""
+    """A mistake in an override is reported with the line of the test."""
     with pytest.raises(ConfigError) as caught:
         fcemu.Kit.start(ECHO, timeout=0)
     line = caught.traceback[0].lineno + 1
@@ -578,13 +578,13 @@ def test_start_names_the_line_of_a_mistake() -> None:
 
 
 def test_start_without_code_names_the_folder() -> None:
-    """A folder that is not there is told before anything is started."""
+    """A folder that does not exist is reported before anything is started."""
     with pytest.raises(ConfigError, match=r"code: the folder \S*/nowhere does not exist"):
         fcemu.Kit.start(ECHO, code="nowhere")
 
 
 def test_start_that_fails_tells_why_and_leaves_nothing() -> None:
-    """The function's last output is in the error; no thread and no process stays."""
+    """If the start fails, the error has the function's last output, and no thread and no process is left."""
     threads, children = threading.active_count(), psutil.Process().children()
     command = [sys.executable, "-c", "print('I cannot'); raise SystemExit(3)"]
     with pytest.raises(StartError, match="I cannot"):
@@ -594,7 +594,7 @@ def test_start_that_fails_tells_why_and_leaves_nothing() -> None:
 
 
 def test_stop_ends_everything() -> None:
-    """No process of the function stays; stopping twice is once; nothing can be asked any more."""
+    """`stop` leaves no process; a second `stop` does nothing; the kit refuses to be used afterwards."""
     with fcemu.Kit.start(ECHO) as kit:
         process = psutil.Process(kit.request("GET", "/pid").json()["pid"])
         assert is_alive(process)
@@ -605,7 +605,7 @@ def test_stop_ends_everything() -> None:
 
 
 def test_stop_tells_what_is_left() -> None:
-    """A process with an instance's environment that outlives it is named."""
+    """`stop` names a process of an instance that is still running."""
     kit = fcemu.Kit.start(ECHO)
     variables = {**os.environ, "FC_INSTANCE_ID": kit.instances[0].id, "FCEMU_RUN": identity(os.getpid()) or ""}
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, env=variables) as left:
@@ -615,7 +615,7 @@ def test_stop_tells_what_is_left() -> None:
 
 
 def test_emulators_thread_cannot_wait_for_itself(fc: fcemu.Kit) -> None:
-    """What would never return is an error at once."""
+    """A call from the emulator's own thread is an error instead of a deadlock."""
     with pytest.raises(RuntimeError, match="cannot wait for itself"):
         fc.call(lambda emulator: fc.journal)
 
@@ -634,7 +634,7 @@ def test_call_is_the_way_to_the_emulator(fc: fcemu.Kit) -> None:
 
 
 def test_port_is_on_loopback_alone(fc: fcemu.Kit) -> None:
-    """Nobody else on the network reaches what is under test."""
+    """The emulator listens only on loopback."""
     listening = [c.laddr for c in psutil.Process().net_connections("tcp") if c.status == psutil.CONN_LISTEN]
     assert {address.ip for address in listening if address.port == fc.port} == {"127.0.0.1"}
     with socket.create_connection(("127.0.0.1", fc.port)):
@@ -642,7 +642,7 @@ def test_port_is_on_loopback_alone(fc: fcemu.Kit) -> None:
 
 
 async def test_fault_lasts_as_long_as_its_block(fc: fcemu.Kit) -> None:
-    """Within the block connections are hit, and the rule knows how often; behind it they are not."""
+    """A fault affects connections within its block and counts them; later connections are not affected."""
     with fc.fault(name="busy", refuse=503) as busy:
         assert fc.request("GET").code == "ResourceThrottled"
         assert (busy.matched, busy.fired) == (1, 1)
@@ -657,7 +657,7 @@ async def test_fault_lasts_as_long_as_its_block(fc: fcemu.Kit) -> None:
 
 
 def test_fault_that_cannot_be_is_told(fc: fcemu.Kit) -> None:
-    """Keys that make no rule are refused, and a reset within the block does no harm."""
+    """Keys that are not a valid rule are refused, and a reset within the block does no harm."""
     with pytest.raises(ConfigError, match="exactly one of"), fc.fault():
         pass
     with fc.fault(refuse=429):
@@ -671,14 +671,14 @@ def test_fault_that_cannot_be_is_told(fc: fcemu.Kit) -> None:
     sessionAffinityConfig={"affinityHeaderFieldName": "x-session", "disableSessionIdReuse": True},
 )
 def test_session_ends_by_the_clock(fc: fcemu.Kit) -> None:
-    """A session that idles for its half hour is over, its id is refused for three days and good again after them."""
+    """A session ends after half an hour of idling; its id is refused for three days and accepted afterwards."""
     for after, status in ({}, 200), ({"minutes": 29}, 200), ({"minutes": 31}, 401), ({"days": 3}, 200):
         fc.clock.advance(**after)
         assert fc.request("GET", headers={"x-session": "ann"}).status == status
 
 
 def test_day_is_not_watched_in_quarters_of_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Memory is looked at in real time: a clock that is put forward by a day does not make for looks."""
+    """Memory is measured in real time: advancing the clock by a day causes no measurements."""
     looks: list[None] = []
     look = MemoryWatch._look
 

@@ -1,4 +1,4 @@
-"""Do functions share a port whatever they are written in? Static Go knows no libc, Java binds IPv4 by IPv6 sockets."""
+"""Functions share a port in any language: static Go has no libc, and Java binds IPv4 by IPv6 sockets."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def command(request: pytest.FixtureRequest) -> Command:
 
 @pytest.fixture(params=["as-possible", "replace"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """How the function's sockets are worked on: as it is possible here, and by replacing them."""
+    """How the function's sockets are handled: as this machine allows, and by replacing them."""
 
     bind = PortBinding.__init__
 
@@ -87,7 +87,7 @@ def hard_wired(command: list[str], port: int) -> Function:
 
 
 def assert_share_port(emulator: Emulator, port: int) -> None:
-    """Three instances became ready by their listen, each at an address of its own and the configured port."""
+    """Three instances got ready when they listened, each on its own address and the configured port."""
     ready = [r.detail for r in emulator.journal.records if isinstance(r, InstanceChanged) and r.state == "ready"]
     hosts, ports = zip(*(detail.rsplit(":", 1) for detail in ready), strict=True)
     assert len(set(hosts)) == 3
@@ -97,7 +97,7 @@ def assert_share_port(emulator: Emulator, port: int) -> None:
 
 
 def test_go_server_is_static(go_binary: Path) -> None:
-    """The Go server asks for no dynamic linker, so nothing could be loaded in front of a libc."""
+    """The Go server uses no dynamic linker, so no library can be preloaded."""
     elf = go_binary.read_bytes()
     assert elf[:5] == b"\x7fELF\x02"
     (headers,) = struct.unpack_from("=Q", elf, 32)
@@ -115,7 +115,7 @@ def test_go_server_is_static(go_binary: Path) -> None:
 async def test_requests_are_in_instances_on_one_port(
     serve: Serve, client: aiohttp.ClientSession, command: Command, host: str, way: None
 ) -> None:
-    """Three requests at once at concurrency 1 are answered by three instances, all on the configured port."""
+    """At concurrency 1, three requests at once are answered by three instances, all on the configured port."""
     port = free_port()
     emulator = await serve(hard_wired(command(host, port), port), portBinding="seccomp")
     all_started = asyncio.Event()
@@ -194,7 +194,7 @@ func main() {
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="only x86_64 runs 32-bit programs of i386")
 async def test_32_bit_server_is_found_by_looking(serve: Serve, client: aiohttp.ClientSession, tmp_path: Path) -> None:
-    """The filter asks nothing about 32-bit programs: such a server gets one instance, and the user is told."""
+    """The filter does not handle 32-bit programs: such a server gets one instance, and the user is told so."""
     (tmp_path / "small.go").write_text(WITHOUT_HTTP_LIBRARY)
     binary = build_go(tmp_path / "small.go", tmp_path, GOARCH="386")
     port = free_port()

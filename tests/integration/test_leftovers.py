@@ -1,4 +1,4 @@
-"""`fcemu ps` and `fcemu prune`: what runs is listed; what was left behind is ended, and nothing else."""
+"""`fcemu ps` lists the processes of fcemu; `fcemu prune` stops those that were left behind, and no others."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Served:
         return [pid for pid in noted or [child.pid for child in self.guard.children()] if identity(pid)]
 
     def kill_all_at_once(self) -> None:
-        """SIGKILL to keeper, guard and front, so that nobody is left to clean up."""
+        """Kill keeper, guard and front, so that none of them can clean up."""
         processes = (self.keeper, self.guard, psutil.Process(self.process.pid))
         for process in processes:
             process.suspend()  # so that none of them sees another's end
@@ -63,7 +63,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def start(tmp_path: Path, state: Path) -> Iterator[Start]:
-    """Start `fcemu serve` on a script of tests/functions."""
+    """Start `fcemu serve` with a script of tests/functions."""
     with contextlib.ExitStack() as stack:
 
         def started(script: str) -> Served:
@@ -119,7 +119,7 @@ def test_running_front_is_listed_with_its_processes(start: Start, state: Path) -
 
 
 def test_prune_ends_what_was_left_behind_and_nothing_else(start: Start, state: Path) -> None:
-    """Daemons of a front that was killed with keeper and guard are ended; other fronts' and others' processes stay."""
+    """Daemons of a front that was killed with keeper and guard are stopped; all other processes stay."""
     living, dead = start("echo.py"), start("nasty.py")
     program = ["-c", "import time; print(flush=True); time.sleep(300)", "nasty.py", "fcemu"]
     similar = subprocess.Popen(
@@ -150,7 +150,7 @@ def test_prune_ends_what_was_left_behind_and_nothing_else(start: Start, state: P
 
 
 def test_pid_that_is_used_again_is_not_the_front() -> None:
-    """A front is known by pid and start time: another process with its pid does not pass for it."""
+    """A front is identified by pid and start time, so another process with its pid is not taken for it."""
     mine = identity(os.getpid())
     assert mine is not None
     assert leftovers.is_alive(mine)
@@ -158,7 +158,7 @@ def test_pid_that_is_used_again_is_not_the_front() -> None:
 
 
 def test_process_is_not_signalled_under_a_former_identity(state: Path) -> None:
-    """Between being found and being signalled a pid may become somebody else's, who is then left alone."""
+    """If a pid is reused between being found and being signalled, the new process is left alone."""
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"]) as other:
         try:
             leftovers._send(leftovers.Started(other.pid, f"{other.pid}:1", "1:1", "fn", "c-1"), 9)
@@ -169,7 +169,7 @@ def test_process_is_not_signalled_under_a_former_identity(state: Path) -> None:
 
 
 def test_state_folder_that_cannot_be_written_does_not_stop_the_serving(start: Start, state: Path) -> None:
-    """Where the note cannot be written the front serves all the same, and `ps` finds it by its functions."""
+    """If the state folder cannot be written, the front still serves, and `ps` finds it through its functions."""
     state.parent.mkdir()
     state.write_text("a file where the folder should be")
     served = start("echo.py")

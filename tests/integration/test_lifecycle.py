@@ -1,4 +1,4 @@
-"""The life of an instance: initializer, pre-stop, and what ends it early."""
+"""The life cycle of an instance: initializer, pre-stop, and what ends it early."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BOTH = {"initializer": {"handler": "x", "timeout": 2}, "preStop": {"handler": "x
 
 @pytest.fixture
 def hooked(tmp_path: Path) -> Callable[..., Function]:
-    """A function that keeps a diary."""
+    """A function that records the requests it gets."""
 
     def make(lifecycle: Any = BOTH, initialize: str = "200", **props: Any) -> Function:
         environment = {"DIARY": str(tmp_path / "diary"), "INITIALIZE": initialize}
@@ -37,13 +37,13 @@ def hooked(tmp_path: Path) -> Callable[..., Function]:
 
 @pytest.fixture
 def diary(tmp_path: Path) -> Callable[[], list[dict[str, Any]]]:
-    """What the function was asked so far."""
+    """The requests that the function has got so far."""
     file = tmp_path / "diary"
     return lambda: [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
 def reached(emulator: Emulator, wanted: Callable[[Record], bool]) -> asyncio.Future[Record]:
-    """Done with the first further record that is wanted."""
+    """A future that is done with the next record that matches."""
     future: asyncio.Future[Record] = asyncio.get_running_loop().create_future()
     emulator.journal.subscribe(lambda r: future.set_result(r) if not future.done() and wanted(r) else None)
     return future
@@ -123,7 +123,7 @@ async def test_failed_initializer_keeps_an_eager_start_from_getting_ready(
 async def test_hook_time_is_billed_but_hooks_are_no_calls(
     serve: Serve, client: aiohttp.ClientSession, hooked: Callable[..., Function]
 ) -> None:
-    """The bill has the time of the initializer and counts the request only."""
+    """The bill includes the time of the initializer, but counts only the request."""
     emulator = await serve(hooked())
     before = emulator.bill("fn")
     assert before.invocations == 0
@@ -137,7 +137,7 @@ async def test_hook_time_is_billed_but_hooks_are_no_calls(
 async def test_pre_stop_is_called_before_an_idle_instance_ends(
     serve: Serve, hooked: Callable[..., Function], diary: Callable[[], Any]
 ) -> None:
-    """An instance that is released is told before; an error of the hook changes nothing."""
+    """The pre-stop hook is called before an idle instance is released; an error of the hook changes nothing."""
     emulator = await serve(hooked(), idleTimeout=0.2)
     await asyncio.wait_for(reached(emulator, lambda r: isinstance(r, InstanceChanged) and r.state == "ended"), 30)
     assert paths(diary()) == ["POST /initialize", "GET /pre-stop"]
@@ -147,7 +147,7 @@ async def test_pre_stop_is_called_before_an_idle_instance_ends(
 async def test_pre_stop_is_called_when_the_emulator_stops(
     serve: Serve, hooked: Callable[..., Function], diary: Callable[[], Any]
 ) -> None:
-    """A clean stop tells every instance."""
+    """The pre-stop hook of every instance is called when the emulator stops."""
     emulator = await serve(hooked())
     await emulator.stop()
     assert paths(diary()) == ["POST /initialize", "GET /pre-stop"]
@@ -163,7 +163,7 @@ while True:
 
 
 async def test_function_is_told_to_stop_once(serve: Serve) -> None:
-    """A clean stop sends one SIGTERM: to a server that is shutting down a second one would mean at once."""
+    """A clean stop sends one SIGTERM, because many servers take a second one as an order to exit at once."""
     emulator = await serve(function(customRuntimeConfig={"command": [sys.executable, "-c", PATIENT]}), stopGrace=0.5)
     await emulator.stop()
     assert [r.text for r in emulator.journal.records if isinstance(r, LogLine)] == ["told to stop"]
@@ -223,7 +223,7 @@ async def frozen(emulator: Emulator) -> None:
 
 
 async def test_background_work_stops_between_invocations(serve: Serve, client: aiohttp.ClientSession) -> None:
-    """An idle instance is frozen, so that what it does in the background stands still until the next request."""
+    """An idle instance is frozen, so its background work stands still until the next request."""
     emulator = await serve(ticking(), freeze="auto")
     assert emulator._pool is not None
     (instance,) = emulator._pool._instances.values()
@@ -238,7 +238,7 @@ async def test_background_work_stops_between_invocations(serve: Serve, client: a
 
 
 async def test_instance_is_not_frozen_while_a_socket_is_open(serve: Serve, client: aiohttp.ClientSession) -> None:
-    """An open WebSocket is an invocation: the instance works on, and is frozen when it has closed."""
+    """An open WebSocket is an invocation: the instance keeps running, and is frozen after the socket is closed."""
     emulator = await serve(function("echo.py"), freeze="auto")
     assert emulator._pool is not None
     (instance,) = emulator._pool._instances.values()
@@ -261,7 +261,7 @@ async def test_instance_is_not_frozen_while_a_socket_is_open(serve: Serve, clien
 async def test_freezing_can_be_switched_off(
     serve: Serve, client: aiohttp.ClientSession, props: dict[str, Any], settings: dict[str, Any]
 ) -> None:
-    """With freeze: off, or CPU that is always allocated, background work goes on."""
+    """With freeze: off, or with CPU that is always allocated, background work continues."""
     emulator = await serve(ticking(**props), **settings)
     before = await count(client, emulator)
     async with asyncio.timeout(30):
@@ -270,7 +270,7 @@ async def test_freezing_can_be_switched_off(
 
 
 async def test_instance_that_nobody_has_called_yet_is_not_frozen(serve: Serve) -> None:
-    """What a function still does to get going is not between two invocations."""
+    """An instance without an invocation so far is not frozen, because it may still be starting up."""
     emulator = await serve(ticking(), freeze="auto")
     assert emulator._pool is not None
     (instance,) = emulator._pool._instances.values()
@@ -281,7 +281,7 @@ async def test_instance_that_nobody_has_called_yet_is_not_frozen(serve: Serve) -
 async def test_frozen_instance_says_good_bye(
     serve: Serve, client: aiohttp.ClientSession, hooked: Callable[..., Function], diary: Callable[[], Any]
 ) -> None:
-    """A frozen instance is thawed for its pre-stop hook, and ended."""
+    """A frozen instance is thawed for its pre-stop hook before it is stopped."""
     emulator = await serve(hooked(), freeze="auto")
     async with client.get(emulator.url) as response:
         assert response.status == 200
@@ -297,7 +297,7 @@ async def test_frozen_instance_says_good_bye(
 async def test_minimum_of_instances_is_there_and_is_kept(
     serve: Serve, client: aiohttp.ClientSession, start: str
 ) -> None:
-    """The minimum is started before ready, is not released when idle, and is made good when one dies."""
+    """The minimum of instances is started before ready, is kept when idle, and is restored when one exits."""
     emulator = await serve(function(scalingConfig={"minInstances": 2}), idleTimeout=0.1, start=start)
     states = [record.state for record in emulator.journal.records if isinstance(record, InstanceChanged)]
     assert states.count("ready") == 2
@@ -310,7 +310,7 @@ async def test_minimum_of_instances_is_there_and_is_kept(
 
 
 async def test_instance_that_dies_fails_its_own_invocations_only(serve: Serve, client: aiohttp.ClientSession) -> None:
-    """Of two instances one dies with both its sockets; the other's goes on, and the next request starts a new one."""
+    """When one of two instances exits, only its own sockets end, and the next request starts another instance."""
     emulator = await serve(function(instanceConcurrency=2))
     sockets = [await client.ws_connect(emulator.url) for _ in range(3)]
     await sockets[0].send_str("exit")
@@ -355,7 +355,7 @@ async def test_crash_loop_backs_off_and_says_why(serve: Serve, client: aiohttp.C
 async def test_instance_that_uses_too_much_memory_is_ended(
     serve: Serve, client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch, sampled: bool
 ) -> None:
-    """An instance beyond its memorySize is ended; its invocations fail with 502, the next request starts another."""
+    """An instance over its memorySize is killed; its invocations fail with 502, and the next request starts another."""
     if sampled:
         monkeypatch.setattr(cgroups, "candidates", lambda ability: [])
     emulator = await serve(function("hungry.py", memorySize=128))
@@ -376,7 +376,7 @@ async def test_instance_that_uses_too_much_memory_is_ended(
 
 
 async def test_memory_limit_can_be_switched_off(serve: Serve, client: aiohttp.ClientSession) -> None:
-    """With memoryLimit: off an instance may use what the machine has."""
+    """With memoryLimit: off, an instance may use all memory of the machine."""
     emulator = await serve(function("hungry.py", memorySize=128), memoryLimit="off")
     async with client.get(f"{emulator.url}/eat") as response:
         assert response.status == 200

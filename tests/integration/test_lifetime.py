@@ -1,4 +1,4 @@
-"""`fcemu serve` as a process: it gets ready, it stops, and however it ends, nothing of it is left."""
+"""`fcemu serve` as a process: it gets ready, it stops, and it leaves nothing behind however it ends."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CRASHES = (signal.SIGABRT, signal.SIGSEGV, signal.SIGKILL)
 
 
 async def test_ready_means_that_requests_succeed(served: Served) -> None:
-    """Once the ready file is there, a request and a socket succeed at the addresses in it."""
+    """Once the ready file exists, a request and a socket succeed at the addresses in it."""
     fcemu = await served()
     async with aiohttp.ClientSession() as client, client.get(fcemu.url) as response:
         assert response.status == 200
@@ -38,7 +38,7 @@ async def test_ready_means_that_requests_succeed(served: Served) -> None:
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 @pytest.mark.parametrize("signum", CLEAN, ids=lambda signum: signum.name)
 async def test_signal_stops_cleanly_with_sockets_open(served: Served, signum: signal.Signals, loop: str) -> None:
-    """SIGINT, SIGTERM and SIGHUP end everything within the grace period, exit code 0, with a bill."""
+    """SIGINT, SIGTERM and SIGHUP stop everything within the grace period; a bill is printed, and the exit code is 0."""
     fcemu = await served("echo.py", "--loop", loop)
     async with websockets.connect(fcemu.url.replace("http", "ws")) as ws:
         await ws.send("hello")
@@ -59,7 +59,7 @@ async def test_signal_stops_cleanly_with_sockets_open(served: Served, signum: si
 async def test_stubborn_function_does_not_outlive_the_front(
     served: Served, signum: signal.Signals, binding: str
 ) -> None:
-    """A function that ignores signals, double-forks and calls setsid is gone, and its port, however the front ends."""
+    """A function that ignores signals, double-forks and calls setsid is killed, however the front ends."""
     fcemu = await served("nasty.py", fcemu={"portBinding": binding})
     assert len(fcemu.family()) >= 3 + 3  # keeper, guard, function and three daemons
     assert len(fcemu.addresses()) == 2  # the front's and the function's
@@ -70,13 +70,13 @@ async def test_stubborn_function_does_not_outlive_the_front(
 
 
 async def test_nothing_outlives_front_and_keeper_together(served: Served) -> None:
-    """When the front and the keeper are killed at once, the guards alone end everything."""
+    """When the front and the keeper are killed at once, the guards kill everything."""
     fcemu = await served("nasty.py")
     assert await fcemu.left_after(signal.SIGKILL, fcemu.keeper()) == []
 
 
 async def test_function_does_not_outlive_its_guard(served: Served) -> None:
-    """When the process that guards a function is killed, the function, its daemons and its port go too."""
+    """When the process that guards a function is killed, the function and its daemons are killed, too."""
     fcemu = await served("nasty.py")
     family, addresses = fcemu.family(), fcemu.addresses()
     keeper = fcemu.keeper()
@@ -87,7 +87,7 @@ async def test_function_does_not_outlive_its_guard(served: Served) -> None:
 
 
 async def test_functions_survive_their_keeper_and_end_with_the_front(served: Served) -> None:
-    """A killed keeper takes nothing down; its functions still serve, and end with the front."""
+    """When the keeper is killed, its functions still serve, and are killed when the front ends."""
     fcemu = await served("nasty.py")
     family, instance = fcemu.family(), await fcemu.instance()
     fcemu.keeper().kill()
@@ -97,7 +97,7 @@ async def test_functions_survive_their_keeper_and_end_with_the_front(served: Ser
 
 
 async def test_instances_after_the_keepers_death_are_kept_as_well(served: Served) -> None:
-    """After a killed keeper comes another one: its instances end with their guard, or with the front."""
+    """A killed keeper is replaced: new instances are killed with their guard, or with the front."""
     fcemu = await served("nasty.py", fcemu={"scatter": True})
     first, old = await fcemu.instance(), fcemu.keeper()
     before = set(fcemu.family())
@@ -118,7 +118,7 @@ async def test_instances_after_the_keepers_death_are_kept_as_well(served: Served
 
 
 async def test_second_signal_ends_at_once(served: Served) -> None:
-    """A second Ctrl-C does not wait for the grace period."""
+    """A second Ctrl-C skips the grace period."""
     fcemu = await served("nasty.py", fcemu={"stopGrace": 300})
     family, addresses = fcemu.family(), fcemu.addresses()
     fcemu.process.send_signal(signal.SIGINT)
@@ -129,7 +129,7 @@ async def test_second_signal_ends_at_once(served: Served) -> None:
 
 
 async def test_stdout_that_nobody_reads_any_more_does_not_stop_the_serving(served: Served) -> None:
-    """A closed pipe at stdout ends the printing only."""
+    """A closed pipe at stdout stops only the printing."""
     fcemu = await served()
     transport = fcemu.process._transport.get_pipe_transport(1)  # type: ignore[attr-defined]
     transport.close()
@@ -142,7 +142,7 @@ async def test_stdout_that_nobody_reads_any_more_does_not_stop_the_serving(serve
 
 
 async def test_json_log_is_one_object_a_line(served: Served) -> None:
-    """With --log-format json every line is an object, the ready line and the bill included."""
+    """With --log-format json every line is a JSON object, including the ready line and the bill."""
     fcemu = await served("echo.py", "--log-format", "json")
     async with aiohttp.ClientSession() as client, client.put(fcemu.url) as response:
         assert response.status == 403
@@ -155,7 +155,7 @@ async def test_json_log_is_one_object_a_line(served: Served) -> None:
 
 
 async def test_ready_file_is_removed_at_the_end(served: Served, tmp_path: Path) -> None:
-    """The ready file says what is true: it goes with the emulator."""
+    """The ready file is removed when the emulator stops."""
     fcemu = await served()
     assert os.listdir(tmp_path).count("ready.json") == 1
     fcemu.process.send_signal(signal.SIGTERM)
@@ -183,7 +183,7 @@ async def test_table_says_what_is_served(served: Served) -> None:
 async def test_key_is_made_for_a_signed_trigger_and_a_refusal_can_be_explained(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without configured keys one is made and shown; it signs, and `explain` says why an unsigned call was refused."""
+    """Without configured keys, one is generated and printed; it can sign, and `explain` explains an unsigned call."""
     for name in ("ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET"):
         monkeypatch.delenv(name, raising=False)
     trigger = {"triggerName": "http", "triggerConfig": {"methods": ["GET"], "authType": "function"}}
@@ -215,7 +215,7 @@ async def test_key_is_made_for_a_signed_trigger_and_a_refusal_can_be_explained(
 
 
 async def test_control_plane_is_opened_when_asked_for(served: Served, client: aiohttp.ClientSession) -> None:
-    """With --admin its address is in ready file and output, rules can be added, and it ends with the front."""
+    """With --admin, the output and the ready file have its address, and it works until the front stops."""
     fcemu = await served("echo.py", "--admin", "127.0.0.1:0")
     admin = fcemu.facts["admin"]
     for rule in ({"name": "busy", "refuse": 429}, {"name": "unused", "cut": True, "match": {"path": "/x"}}):

@@ -1,4 +1,4 @@
-"""`fcemu matrix`: what a client survives, shown with the clients of examples/reconnect and with smaller ones."""
+"""`fcemu matrix`, tested with the clients of examples/reconnect and with smaller ones."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def outcomes(text: str) -> dict[str, str]:
 
 
 class Running:
-    """A matrix of the example that runs."""
+    """A running matrix of the example."""
 
     def __init__(self, folder: Path, store: Path | None, *arguments: str, **environment: str) -> None:
         self.junit = folder / f"{'-'.join(arguments)}.xml".replace("/", "_")
@@ -65,7 +65,7 @@ class Running:
         return code, text
 
     def close(self) -> None:
-        """End it, should a test have failed."""
+        """Kill it, in case a test has failed."""
         if self.process.poll() is None:
             self.process.terminate()
             self.process.wait(30)
@@ -80,7 +80,7 @@ def example(installed: Callable[[str, str], Path]) -> Path:
 
 @pytest.fixture(scope="module")
 def matrices(example: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Running]]:
-    """The matrix of each client, all of them at once: they wait most of the time."""
+    """The matrix of each client; all run at the same time, because they mostly wait."""
     store = tmp_path_factory.mktemp("store")
     clients = {
         "reconnecting-websocket": ("trigger.yaml", "--", "node", "client-reconnecting-websocket.js"),
@@ -107,7 +107,7 @@ DEADLY_SILENT = ["nat-blackhole", "half-open"]
 
 @pytest.mark.parametrize("client", ["reconnecting-websocket", "socket.io", "websockets"])
 def test_client_that_reconnects_survives_everything(matrices: dict[str, Running], client: str) -> None:
-    """The clients of examples/reconnect do their job whatever happens."""
+    """The clients of examples/reconnect survive every scenario."""
     code, text = matrices[client].end()
     assert outcomes(text) == dict.fromkeys([*SURVIVED_BY_ALL, *FATAL, *DEADLY_SILENT], "survived")
     assert code == 0
@@ -116,7 +116,7 @@ def test_client_that_reconnects_survives_everything(matrices: dict[str, Running]
 
 
 def test_naive_client_fails(matrices: dict[str, Running]) -> None:
-    """The naive client of examples/reconnect fails wherever a connection is lost, and hangs where nobody tells it."""
+    """The naive client of examples/reconnect fails when a connection is lost, and hangs when it does not notice."""
     code, text = matrices["naive"].end()
     assert outcomes(text) == {
         **dict.fromkeys(SURVIVED_BY_ALL, "survived"),
@@ -179,7 +179,7 @@ def python(script: str) -> list[str]:
 
 
 def test_client_of_plain_requests(config: str) -> None:
-    """A client that sends one request meets what can happen to one, and no more; faults of the file do not happen."""
+    """A client that sends one request meets only what can happen to one request; faults of the file are ignored."""
     names = ["refused-429", "start-fails", "timeout", "cut-early", "cut-late", "nat-rst", "crash", "redeploy"]
     chosen = [option for name in names for option in ("--only", name)]
     ended = run(config, *chosen, *python("urllib.request.urlopen(os.environ['FCEMU_URL']).read()"))
@@ -195,7 +195,7 @@ def test_client_of_plain_requests(config: str) -> None:
 
 
 def test_failing_baseline_ends_the_run(config: str, tmp_path: Path) -> None:
-    """A command that fails where nothing happens is run once; its last lines and the log are shown."""
+    """If the command fails in the baseline, it runs only once; its last lines and the log are printed."""
     ended = run(config, *python(f"open({str(tmp_path / 'runs')!r}, 'a').write('x'); print('a\\nb'); sys.exit(3)"))
     assert ended.returncode == 1
     assert outcomes(ended.stdout) == {"baseline": "failed"}
@@ -205,7 +205,7 @@ def test_failing_baseline_ends_the_run(config: str, tmp_path: Path) -> None:
 
 
 def test_command_that_meets_nothing(config: str, tmp_path: Path) -> None:
-    """What a command never meets is not reached, which fails a strict run only; its input is empty."""
+    """A scenario that the command does not meet is not reached, which fails only a strict run; its input is empty."""
     script = f"open({str(tmp_path / 'names')!r}, 'a').write(os.environ['FCEMU_SCENARIO'] + ' '); sys.stdin.read()"
     chosen = ["--only", "cut-late", "--only", "scatter", *python(script)]
     with subprocess.Popen(["sleep", "100"], stdout=subprocess.PIPE) as input_that_never_ends:
@@ -218,7 +218,7 @@ def test_command_that_meets_nothing(config: str, tmp_path: Path) -> None:
 
 
 def test_command_that_hangs_is_ended_with_all_it_started(config: str, tmp_path: Path) -> None:
-    """At the limit a command that ignores SIGTERM is ended, with what it has started; the next scenario runs."""
+    """At the limit, a command that ignores SIGTERM is killed with its processes, and the next scenario runs."""
     script = """
 import subprocess, time
 if os.environ["FCEMU_SCENARIO"] == "cut-early":
@@ -239,7 +239,7 @@ if os.environ["FCEMU_SCENARIO"] == "cut-early":
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_signal_ends_the_run(config: str, tmp_path: Path, signum: signal.Signals) -> None:
-    """A signal ends the command and the run; what is known by then is shown, and no process is left."""
+    """A signal stops the command and the run; the results so far are printed, and no process is left."""
     script = f"""
 import time
 if os.environ["FCEMU_SCENARIO"] == "cut-early":
@@ -292,7 +292,7 @@ def test_machines_are_told(config: str, tmp_path: Path) -> None:
     ids=["list", "list-some", "unknown", "no-command", "command-not-found"],
 )
 def test_command_line(config: str, arguments: list[str], code: int, told: str) -> None:
-    """The scenarios are listed without a command; what cannot be run is refused."""
+    """`--list` needs no command, and a command line that cannot be run is refused."""
     ended = run(config, *arguments)
     assert (ended.returncode, told in ended.stdout + ended.stderr) == (code, True), ended.stdout + ended.stderr
 

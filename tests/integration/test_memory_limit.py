@@ -1,4 +1,4 @@
-"""A function that takes more memory than it may is ended, all of it; one that does not is left alone."""
+"""A function over its memory limit is killed with all its processes; one below the limit is left alone."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ signal.pause()
 
 
 class CountingClock(SystemClock):
-    """The machine's clock; it knows how often it was asked for a timer, and for what last."""
+    """The machine's clock, which counts timers and remembers the last one."""
 
     asked = 0
     last: Due
@@ -70,7 +70,7 @@ class CountingClock(SystemClock):
 
 
 class Limited:
-    """Runs programs under a memory limit, held by the kernel or by looking."""
+    """Runs programs under a memory limit, enforced by the kernel or by sampling."""
 
     def __init__(self, parents: Parents) -> None:
         self.clock = CountingClock()
@@ -82,7 +82,7 @@ class Limited:
         self._processes: list[FunctionProcess] = []
 
     async def run(self, program: str, limit: int = LIMIT) -> FunctionProcess:
-        """Start a program; sampled, it takes its memory slowly enough to be seen."""
+        """Start a program; with sampling, it allocates memory slowly enough to be noticed."""
         self.groups = self._parents.make(uuid.uuid4().hex, limit)
         step = 0 if self.groups.memory else 0.01
         command = [sys.executable, "-I", "-S", "-c", f"import os, signal, time\nstep = {step}\n{program}"]
@@ -96,7 +96,7 @@ class Limited:
         return process
 
     async def looked_at(self) -> None:
-        """Wait until it has been looked at several times, where that is how it is watched."""
+        """With sampling, wait until it has been sampled several times."""
         if self.groups.memory is None:
             begin = self.clock.asked
             await until(lambda: self.clock.asked >= begin + 4)
@@ -111,14 +111,14 @@ class Limited:
 
 
 async def until(happened: Callable[[], bool]) -> None:
-    """Wait until it happens; a generous bound."""
+    """Wait until a condition is true, with a generous limit."""
     async with asyncio.timeout(30):
         while not happened():
             await asyncio.sleep(0.005)
 
 
 async def memory_parent() -> Parent:
-    """Where groups with a memory limit can be made, found by the self-test."""
+    """Where groups with a memory limit can be created, as the self-test reports."""
     keeper = KeeperClient()
     parents = await try_control_groups(keeper, identity(os.getpid()) or "")
     await asyncio.to_thread(keeper.close)
@@ -129,7 +129,7 @@ async def memory_parent() -> Parent:
 
 @pytest.fixture(params=["cgroup", "sampled"])
 async def limited(request: pytest.FixtureRequest) -> AsyncIterator[Limited]:
-    """The limit, held in each of the ways."""
+    """The limit, enforced in each way."""
     parent = await memory_parent() if request.param == "cgroup" else None
     limited = Limited(Parents(identity(os.getpid()) or "", memory=parent))
     yield limited
@@ -138,7 +138,7 @@ async def limited(request: pytest.FixtureRequest) -> AsyncIterator[Limited]:
 
 @pytest.fixture
 async def sampled() -> AsyncIterator[Limited]:
-    """The limit, held by looking."""
+    """The limit, enforced by sampling."""
     limited = Limited(Parents(""))
     yield limited
     await limited.close()
@@ -146,7 +146,7 @@ async def sampled() -> AsyncIterator[Limited]:
 
 @pytest.mark.parametrize("program", [GREEDY, IN_CHILD], ids=["main", "child"])
 async def test_function_beyond_its_limit_is_ended(limited: Limited, program: str) -> None:
-    """Whether the function's own process or a child takes too much, the whole instance ends, and it is known why."""
+    """If the function's process or a child uses too much, the whole instance is killed, and the reason is known."""
     process = await limited.run(program)
     ended = await process.exited
     assert process.out_of_memory
@@ -155,7 +155,7 @@ async def test_function_beyond_its_limit_is_ended(limited: Limited, program: str
 
 
 async def test_function_that_gives_up_when_its_child_is_killed_ends_with_137() -> None:
-    """Whatever code the function's own process ends with in that moment, the limit's is reported."""
+    """When the limit kills a child, the reported exit code is 137, whatever code the function exits with."""
     front, guard = socket.socketpair()
     process = FunctionProcess(front, {}, lambda *_: None)
     guard.sendall(b'{"exit": 5, "peak": 1024, "oom": true}\n')
@@ -165,7 +165,7 @@ async def test_function_that_gives_up_when_its_child_is_killed_ends_with_137() -
 
 
 async def test_function_below_its_limit_is_left_alone(limited: Limited) -> None:
-    """A function that stays below the limit runs on and ends as it likes; its peak is known."""
+    """A function below the limit keeps running and exits by itself; its peak is known."""
     process = await limited.run(MODEST)
     await until(lambda: "modest" in limited.lines)
     await limited.looked_at()
@@ -192,7 +192,7 @@ async def test_shared_pages_count_once(sampled: Limited) -> None:
 
 
 async def test_watch_looks_only_while_there_is_something_to_watch(sampled: Limited) -> None:
-    """One timer serves all instances; with the last of them it ends."""
+    """One timer serves all instances, and ends with the last of them."""
     first, second = await sampled.run(MODEST), await sampled.run(MODEST)
     begin = sampled.clock.asked
     await until(lambda: sampled.clock.asked >= begin + 2)
@@ -205,7 +205,7 @@ async def test_watch_looks_only_while_there_is_something_to_watch(sampled: Limit
 
 
 async def test_limit_further_out_is_not_the_functions_own() -> None:
-    """What the kernel kills because of a group around the front's is not put down to the function's limit."""
+    """A kill that a group around the front's causes is not attributed to the function's limit."""
     around = await memory_parent()
     if around.version == 2:
         pytest.skip("below a group of v2 with processes there is no other with a memory limit")

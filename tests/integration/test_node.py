@@ -1,4 +1,4 @@
-"""Does the vendor's Node sample run unmodified, and does npm's `ws` get along as a client?
+"""The vendor's Node sample runs unmodified, and npm's `ws` works as a client.
 
 The sample listens on port 9000 whatever it is told. Where instances cannot share a port, tests take turns: with each
 other and, by a file lock, with those of another run on the same machine.
@@ -178,7 +178,7 @@ async def test_node_servers_share_the_port(
 
 
 async def test_ws_client_negotiates(serve: Serve, ws_client: WsClient) -> None:
-    """npm's client negotiates subprotocol and compression with a Python function, and hears its Close frame."""
+    """npm's client negotiates subprotocol and compression with a Python function, and gets its Close frame."""
     emulator = await serve(function("chat.py"))
     messages = ["x" * 100_000, "close 4999 enough"]
     (saw,) = await ws_client(emulator, protocols=["soap", "chat"], send=messages)

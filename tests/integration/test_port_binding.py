@@ -1,4 +1,4 @@
-"""Several instances, each on 0.0.0.0 and the configured port of one machine, unmodified."""
+"""Several unmodified instances on one machine, each on 0.0.0.0 and the configured port."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def keeper() -> AsyncIterator[KeeperClient]:
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """A free port."""
     with contextlib.closing(socket.socket()) as sock:
         sock.bind(("0.0.0.0", 0))
         port: int = sock.getsockname()[1]
@@ -58,7 +58,7 @@ def used_instances(emulator: Emulator) -> set[str]:
 
 
 class Asked:
-    """A Python program whose binds of one port are answered by us."""
+    """A Python program whose binds of one port are handled by fcemu."""
 
     def __init__(
         self, keeper: KeeperClient, program: str, replace: bool, port: int | None = None, address: str | None = None
@@ -126,7 +126,7 @@ both_ways = pytest.mark.parametrize("replace", [False, True], ids=["duplicate", 
     ids=["ipv4", "ipv6", "thread", "child", "both-families", "multipath"],
 )
 async def test_listen_is_the_moment_of_readiness(keeper: KeeperClient, program: str, replace: bool) -> None:
-    """Whoever in the instance binds all addresses of the port is reached at the instance's own, once it listens."""
+    """Any process of the instance that binds the port on all addresses is reachable once it listens."""
     async with Asked(keeper, program, replace) as asked:
         await asked.listening()
         assert asked.binding.port == asked.port
@@ -136,7 +136,7 @@ async def test_listen_is_the_moment_of_readiness(keeper: KeeperClient, program: 
 @both_ways
 @pytest.mark.parametrize(("family", "host"), [("AF_INET", "127.0.0.1"), ("AF_INET6", "::1")])
 async def test_bind_to_loopback_is_known(keeper: KeeperClient, family: str, host: str, replace: bool) -> None:
-    """A bind to 127.0.0.1 or ::1 succeeds for the function, is known to us, and makes nothing ready."""
+    """A bind to 127.0.0.1 or ::1 succeeds and is noticed, but does not make the instance ready."""
     program = f"s = socket.socket(socket.{family}); s.bind(('{host}', PORT)); s.listen(); print('up', flush=True)"
     async with Asked(keeper, program, replace) as asked:
         assert await asked.says() == "up"
@@ -159,7 +159,7 @@ async def test_other_binds_go_on_as_if_nobody_had_asked(keeper: KeeperClient) ->
 
 @pytest.mark.parametrize("first", ["s.listen()", "pass"], ids=["listening", "bound"])
 async def test_second_bind_in_one_instance_fails_as_ever(keeper: KeeperClient, first: str) -> None:
-    """Two servers on one port of one instance collide, as in the cloud."""
+    """Two servers on the same port of one instance conflict, as in the cloud."""
     program = (
         f"s = socket.socket(); s.bind(('0.0.0.0', PORT)); {first}; t = socket.socket()\n"
         "try: t.bind(('0.0.0.0', PORT)); print('both', flush=True)\n"
@@ -171,7 +171,7 @@ async def test_second_bind_in_one_instance_fails_as_ever(keeper: KeeperClient, f
 
 @both_ways
 async def test_server_may_close_and_start_again(keeper: KeeperClient, replace: bool) -> None:
-    """A server that was closed takes no connection away from the next one of its instance."""
+    """A server that was closed takes no connections from the next one of its instance."""
     program = (
         "def serve():\n"
         "  s = socket.socket(); s.setsockopt(1, 2, 1); s.bind(('', PORT)); s.listen(); return s\n"
@@ -189,7 +189,7 @@ async def test_server_may_close_and_start_again(keeper: KeeperClient, replace: b
 
 @both_ways
 async def test_interrupted_bind_may_be_tried_again(keeper: KeeperClient, replace: bool) -> None:
-    """In a storm of signals, binds and listens that fail with EINTR succeed when they are called again."""
+    """Under many signals, binds and listens that fail with EINTR succeed when they are called again."""
     program = (
         "import signal\n"
         "interrupted = 0\n"
@@ -211,7 +211,7 @@ async def test_interrupted_bind_may_be_tried_again(keeper: KeeperClient, replace
 
 
 async def test_bind_of_a_bound_socket_succeeds(keeper: KeeperClient) -> None:
-    """A bind is carried out once, whoever the socket is for: a signal may have hidden the answer to the first."""
+    """A repeated bind of a bound socket succeeds, because a signal may have hidden the answer to the first."""
     program = (
         "for family, host in ((2, '0.0.0.0'), (2, '127.0.0.1'), (10, '::')):\n"
         "  s = socket.socket(family)\n"
@@ -224,7 +224,7 @@ async def test_bind_of_a_bound_socket_succeeds(keeper: KeeperClient) -> None:
 
 
 async def test_bind_without_us_fails(keeper: KeeperClient) -> None:
-    """When nobody is there to answer a bind it fails, and does not wait for ever."""
+    """If no supervisor answers a bind, it fails instead of waiting forever."""
     program = (
         "s = socket.socket()\n"
         "try: s.bind(('', PORT)); print('bound', flush=True)\n"
@@ -236,7 +236,7 @@ async def test_bind_without_us_fails(keeper: KeeperClient) -> None:
 
 
 async def test_nobody_is_asked_when_nobody_is_left(keeper: KeeperClient) -> None:
-    """The end of an instance ends the asking: a descriptor that stays readable would keep the loop busy."""
+    """When an instance ends, its descriptor is closed, because a readable one would keep the loop busy."""
     async with Asked(keeper, "s = socket.socket(); s.bind(('', PORT)); s.listen()", replace=False) as asked:
         await asked.listening()
         asked.process.kill()
@@ -249,7 +249,7 @@ async def test_nobody_is_asked_when_nobody_is_left(keeper: KeeperClient) -> None
     ("denied", "outcome"), [(PIDFD_GETFD, "bound"), (SYSCALLS[os.uname().machine][1], str(errno.EPERM))]
 )
 async def test_function_may_have_a_filter_of_its_own(keeper: KeeperClient, denied: int, outcome: str) -> None:
-    """A filter that the function installs, as Chromium's sandbox does, stands beside ours, and its refusals win."""
+    """A seccomp filter that the function installs, as Chromium does, works with ours, and its refusals win."""
     program = (
         f"import sys; sys.path[:] = {sys.path!r}\n"
         f"from tests.denied import deny; deny({denied})\n"
@@ -263,7 +263,7 @@ async def test_function_may_have_a_filter_of_its_own(keeper: KeeperClient, denie
 
 
 async def test_address_that_cannot_be_read_is_the_kernels(keeper: KeeperClient) -> None:
-    """A bind of a pointer to nowhere is answered, with EFAULT."""
+    """A bind with an invalid pointer fails with EFAULT."""
     program = (
         "import ctypes; libc = ctypes.CDLL(None, use_errno=True); s = socket.socket()\n"
         "print(libc.bind(s.fileno(), ctypes.c_void_p(-1), 16), ctypes.get_errno(), flush=True)"
@@ -275,7 +275,7 @@ async def test_address_that_cannot_be_read_is_the_kernels(keeper: KeeperClient) 
 async def test_process_that_we_may_not_look_into_is_the_kernels(
     keeper: KeeperClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where a process's memory may not be read, as of a setuid program, its bind goes on as it was meant."""
+    """If a process's memory may not be read, e.g. of a setuid program, the kernel carries out its bind."""
 
     def denied(*_: object) -> bytes:
         raise PermissionError(errno.EACCES, "denied")
@@ -287,7 +287,7 @@ async def test_process_that_we_may_not_look_into_is_the_kernels(
 
 
 async def test_port_that_somebody_else_has_is_no_obstacle(keeper: KeeperClient) -> None:
-    """A program of the host on all addresses of the port moves the instance to another one, not out of the way."""
+    """If a program of the host has the port on all addresses, the instance is moved to another port."""
     program = "s = socket.socket(); s.bind(('0.0.0.0', PORT)); s.listen()"
     asked = Asked(keeper, program, replace=False)
     with socket.create_server(("0.0.0.0", asked.port)):
@@ -325,7 +325,7 @@ async def test_fronts_that_chose_one_address_do_not_share_it(keeper: KeeperClien
 
 
 def test_addresses_do_not_run_out() -> None:
-    """However many instances there have been, there is an address for the next one."""
+    """After any number of instances there is an address for the next one."""
     addresses = {own_address() for _ in range(70_000)}
     assert len(addresses) == 65_534
     assert all(ipaddress.ip_address(address) in ipaddress.ip_network("127.91.0.0/16") for address in addresses)
@@ -394,13 +394,13 @@ async def test_server_on_loopback_is_refused_and_told(serve: Serve, client: aioh
 
 
 async def test_self_test_works_here(keeper: KeeperClient) -> None:
-    """Where this test runs, the self-test finds a way."""
+    """On the machine of this test, the self-test finds a way to share ports."""
     assert await try_port_binding(keeper) in (False, True)
 
 
 @pytest.mark.parametrize("setting", ["auto", "seccomp"])
 async def test_inside_itself_it_falls_back_or_says_why(serve: Serve, tmp_path: Path, setting: str) -> None:
-    """Inside an instance there can be no second filter: auto falls back to ports, seccomp says that it cannot."""
+    """Inside an instance no second filter is possible: auto falls back to ports, and seccomp is an error."""
     inner = tmp_path / "inner.py"
     inner.write_text(
         "import asyncio, sys\n"

@@ -1,4 +1,4 @@
-"""What the port binding needs: no root, no capability, and not even `pidfd_getfd`."""
+"""The port binding needs no root, no capability, and not even `pidfd_getfd`."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ AGAIN = "import subprocess, sys; subprocess.run([sys.executable, *sys.argv[1:]],
 
 
 async def open_sockets(made: Function, number: int) -> dict[str, Any]:
-    """So many sockets to a function that is hard-wired to a port, and what became of them."""
+    """Open this many sockets to a function that is hard-wired to a port, and report the result."""
     keeper = KeeperClient()
     tested = await try_port_binding(keeper)
     await asyncio.to_thread(keeper.close)
@@ -83,7 +83,7 @@ def run(command: list[str], cwd: Path, **env: str) -> subprocess.CompletedProces
 
 
 def outcome(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
-    """What the small program found."""
+    """What the small program has printed."""
     assert done.returncode == 0, done.stdout + done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found
@@ -98,7 +98,7 @@ def public_folder() -> Iterator[Path]:
 
 
 def copied_packages(folder: Path) -> Path:
-    """The installed packages, where every user can read them."""
+    """A copy of the installed packages that every user can read."""
     target = folder / "packages"
     for name in ("purelib", "platlib"):
         shutil.copytree(
@@ -135,7 +135,7 @@ def unprivileged(folder: Path) -> tuple[list[str], str]:
 
 
 def test_port_binding_works_without_privileges(public_folder: Path) -> None:
-    """A user without any capability gets three instances of a function that is hard-wired to one port."""
+    """A user without capabilities can run three instances of a function that is hard-wired to one port."""
     command, path = ([sys.executable], "") if os.geteuid() else unprivileged(public_folder)
     cwd = ROOT if os.geteuid() else public_folder
     found = outcome(run([*command, "-m", "tests.integration.test_privileges"], cwd, PYTHONPATH=path))

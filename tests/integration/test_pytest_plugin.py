@@ -1,4 +1,4 @@
-"""The pytest plugin, as an author's project has it: each test here runs a pytest of its own in a folder of its own."""
+"""The pytest plugin: each test here runs a pytest of its own in a folder of its own."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def configuration(**props: Any) -> dict[str, Any]:
 
 
 class Project:
-    """An author's project: a configuration, tests, and what became of them."""
+    """A project that uses the plugin: its configuration and its tests."""
 
     def __init__(self, pytester: pytest.Pytester) -> None:
         self.pytester = pytester
@@ -76,7 +76,7 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Proje
 
 
 def test_nothing_of_fcemu_is_imported_at_start(project: Project) -> None:
-    """A project that does not use the plugin pays for three small modules."""
+    """In a project that does not use the plugin, pytest imports only three small modules of it."""
     project.ini()
     project.tests(
         "import sys\n"
@@ -90,7 +90,7 @@ def test_nothing_of_fcemu_is_imported_at_start(project: Project) -> None:
 
 
 def test_plugin_can_be_turned_off_by_the_ini_file(project: Project) -> None:
-    """Then there is neither fixture nor marker."""
+    """If the ini file disables the plugin, there is neither fixture nor marker."""
     project.ini("asyncio_default_fixture_loop_scope = function", "fcemu_plugin = false")
     project.tests("def test_plain(): pass\ndef test_fixture(fc): pass\n")
     assert "fixture 'fc' not found" in project.run(passed=1, errors=1)
@@ -105,7 +105,7 @@ def test_plugin_can_be_left_out(project: Project) -> None:
 
 
 def test_plugin_is_described(project: Project) -> None:
-    """pytest tells of the fixtures, the marker and the settings."""
+    """pytest describes the fixtures, the marker and the settings."""
     project.tests("")
     assert "An emulator of Function Compute" in project.pytester.runpytest_subprocess("--fixtures").stdout.str()
     assert "@pytest.mark.fc(function=None" in project.pytester.runpytest_subprocess("--markers").stdout.str()
@@ -116,7 +116,7 @@ def test_plugin_is_described(project: Project) -> None:
 
 @pytest.mark.parametrize("mode", ["auto", "strict"])
 def test_asyncio_mode_stays_the_projects_own(project: Project, mode: str) -> None:
-    """In either mode plain, asyncio and anyio tests get the fixture, asynchronous fixtures too."""
+    """In either asyncio mode, plain, asyncio and anyio tests get the fixture, and so do asynchronous fixtures."""
     project.ini("asyncio_default_fixture_loop_scope = function", f"asyncio_mode = {mode}")
     anyio = "@pytest.mark.anyio\n" if mode == "strict" else "@pytest.mark.asyncio\n"
     project.tests(
@@ -142,13 +142,13 @@ def test_asyncio_mode_stays_the_projects_own(project: Project, mode: str) -> Non
 
 
 def test_usual_file_is_served(project: Project) -> None:
-    """Without a word, it is the trigger.yaml of the root folder, wherever pytest is started."""
+    """By default the trigger.yaml in the root folder is served, wherever pytest is started."""
     project.file("below/test_below.py", "def test_name(fc): assert fc.account.functions[0].functionName == 'echo'\n")
     project.run("--rootdir", str(project.path), "below", passed=1)
 
 
 def test_no_file_is_told(project: Project) -> None:
-    """Without any configuration it is said how to give one."""
+    """Without a configuration, the failure says how to name one."""
     (project.path / "trigger.yaml").unlink()
     project.tests("def test_any(fc): pass\n")
     output = project.run(errors=1)
@@ -167,7 +167,7 @@ def test_option_wins_over_the_ini_file(project: Project) -> None:
 
 
 def test_fixture_says_what_is_served(project: Project) -> None:
-    """It may be overridden for some tests, and return a path, or a mapping as it would stand in a file."""
+    """`fcemu_config` can be overridden for some tests, and return a path or a mapping."""
     project.file("deploy/other.yaml", yaml.safe_dump(configuration(functionName="file")))
     for name, served in (("file", "deploy/other.yaml"), ("mapping", configuration(functionName="mapping"))):
         project.file(
@@ -180,7 +180,7 @@ def test_fixture_says_what_is_served(project: Project) -> None:
 
 
 def test_bad_configuration_is_told_in_its_words(project: Project) -> None:
-    """Every mistake of the file, with its line, and no traceback."""
+    """Every mistake of the file is reported with its line, and without a traceback."""
     project.file("trigger.yaml", yaml.safe_dump(configuration(timeout="60", tiemout=3)))
     project.tests("def test_any(fc): pass\n")
     output = project.run(errors=1)
@@ -192,7 +192,7 @@ def test_bad_configuration_is_told_in_its_words(project: Project) -> None:
 
 
 def test_function_that_does_not_start_is_told_once_waited_for(project: Project) -> None:
-    """Its last output is in the error, no traceback; the second test need not wait for the same again."""
+    """The error has the function's last output and no traceback; the second test does not wait for it again."""
     project.file("trigger.yaml", yaml.safe_dump(configuration(code=".", customRuntimeConfig={"command": BREAKS})))
     project.tests("def test_one(fc): pass\ndef test_two(fc): pass\n")
     output = project.run(errors=2)
@@ -202,7 +202,7 @@ def test_function_that_does_not_start_is_told_once_waited_for(project: Project) 
 
 
 def test_markers_change_keys(project: Project) -> None:
-    """The nearest marker counts, key by key; a test without one has the file's values."""
+    """For each key the nearest marker applies; a test without a marker has the values of the file."""
     project.tests(
         "@pytest.mark.fc(timeout=2, instanceConcurrency=7)\n"
         "class TestMarked:\n"
@@ -220,7 +220,7 @@ def test_markers_change_keys(project: Project) -> None:
 
 
 def test_bad_marker_is_told_with_its_test(project: Project) -> None:
-    """What is wrong with it, in which file and line."""
+    """A mistake in a marker is reported with the file and line of its test."""
     project.tests(
         "@pytest.mark.fc(timeout=0)\ndef test_value(fc): pass\n"
         "@pytest.mark.fc(function='other', timeout=1)\ndef test_function(fc): pass\n"
@@ -234,7 +234,7 @@ def test_bad_marker_is_told_with_its_test(project: Project) -> None:
 
 
 def test_few_emulators_are_kept(project: Project) -> None:
-    """Many variants do not keep as many processes; the one that was not used for longest goes."""
+    """Only a few emulators run at the same time; the least recently used one is stopped."""
     project.tests(
         "import psutil\n"
         "ports = {}\n"
@@ -250,7 +250,7 @@ def test_few_emulators_are_kept(project: Project) -> None:
 
 
 def test_each_test_begins_anew(project: Project) -> None:
-    """Journal, bill and time are the test's own; address and instance are kept."""
+    """Each test has its own journal, bill and time; address and instance are kept."""
     project.tests(
         "import time\n"
         "known = set()\n"
@@ -267,7 +267,7 @@ def test_each_test_begins_anew(project: Project) -> None:
 
 
 def test_stopped_emulator_is_replaced(project: Project) -> None:
-    """A test may look at what a client does when nobody is there any more; the next one has an emulator again."""
+    """A test may stop its emulator to see what a client does then; the next test gets a new one."""
     project.tests(
         "def test_stops(fc):\n"
         "    fc.stop()\n"
@@ -284,7 +284,7 @@ def test_stopped_emulator_is_replaced(project: Project) -> None:
 
 
 def test_failing_test_tells_what_happened(project: Project) -> None:
-    """Its report has the invocations with reason and remedy, and what the function wrote; that of others has not."""
+    """The report of a failing test has the invocations, with reason and remedy, and the function's output."""
     project.tests(
         "@pytest.mark.asyncio\n"
         "async def test_fails(fc):\n"
@@ -318,7 +318,7 @@ def test_failing_test_tells_what_happened(project: Project) -> None:
 
 
 def test_what_is_left_open_fails_the_teardown(project: Project) -> None:
-    """A WebSocket and a request that a test leaves open are told; the next test is not disturbed."""
+    """A WebSocket and a request that a test leaves open are reported; the next test is not disturbed."""
     project.tests(
         "import contextlib, threading\n"
         "from websockets.sync.client import connect\n"
@@ -343,7 +343,7 @@ def test_what_is_left_open_fails_the_teardown(project: Project) -> None:
 
 
 def test_fixture_that_closes_is_waited_for(project: Project) -> None:
-    """What a fixture opens for a test, and closes behind it, is not left open."""
+    """A socket that a fixture opens for a test, and closes after it, does not count as left open."""
     project.tests(
         "import websockets.sync.client\n"
         "@pytest.fixture\n"
@@ -355,7 +355,7 @@ def test_fixture_that_closes_is_waited_for(project: Project) -> None:
 
 
 def test_process_that_is_left_fails_the_session(project: Project) -> None:
-    """What has its environment from an instance and outlives it is told at the end."""
+    """A process that was started by an instance and is still running is reported at the end."""
     project.tests(
         "import os, subprocess, sys\n"
         "from fcemu.processes.identity import identity\n"
@@ -374,7 +374,7 @@ def test_process_that_is_left_fails_the_session(project: Project) -> None:
 
 
 def test_workers_do_not_share_anything(project: Project) -> None:
-    """Under pytest-xdist each worker has emulators of its own."""
+    """With pytest-xdist, each worker has its own emulators."""
     project.tests(
         "import os, pathlib, time\n"
         "@pytest.mark.parametrize('n', range(2))\n"
@@ -394,7 +394,7 @@ def test_workers_do_not_share_anything(project: Project) -> None:
 
 @pytest.mark.parametrize("options", [["tests"], ["tests/test_plain.py", "-n", "2"]], ids=["alone", "workers"])
 def test_sample_project(options: list[str], tmp_path: Path) -> None:
-    """The sample project's own tests pass, as its README has them run."""
+    """The tests of the sample project pass when they are run as its README says."""
     copy = shutil.copytree(EXAMPLES / "pytest", tmp_path / "rooms", ignore=shutil.ignore_patterns("__pycache__"))
     # As in an activated environment: python3 and pytest are those of these tests.
     env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
@@ -406,7 +406,7 @@ def test_sample_project(options: list[str], tmp_path: Path) -> None:
 
 
 def test_sample_without_pytest() -> None:
-    """The same kit serves a script."""
+    """The kit can be used in a script without pytest."""
     env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     command, folder = ["python3", "without_pytest.py"], EXAMPLES / "pytest"
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=60, check=True)

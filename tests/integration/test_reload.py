@@ -1,4 +1,4 @@
-"""A running emulator takes over changed triggers, functions and code without a restart."""
+"""A running emulator applies changed triggers, functions and code without a restart."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def code(tmp_path: Path) -> Path:
 
 
 def release(code: Path, version: str) -> None:
-    """Write another version of the code."""
+    """Write a new version of the code."""
     file = code / "ticking.py"
     file.write_text(re.sub(r"(?m)^VERSION = .*$", f"VERSION = {version!r}", file.read_text()))
 
@@ -47,7 +47,7 @@ def updated(emulator: Emulator, *functions: Function, changed: Any = (), **setti
 
 
 async def recorded(emulator: Emulator, wanted: Callable[[Record], bool]) -> Record:
-    """The first record, past or to come, that is wanted."""
+    """The first record that matches, now or later."""
     future: asyncio.Future[Record] = asyncio.get_running_loop().create_future()
     stop = emulator.journal.subscribe(
         lambda record: future.set_result(record) if not future.done() and wanted(record) else None
@@ -60,7 +60,7 @@ async def recorded(emulator: Emulator, wanted: Callable[[Record], bool]) -> Reco
 
 
 def came(state: str, number: int = 1) -> Callable[[Record], bool]:
-    """An instance came to the state for the nth time."""
+    """A condition: an instance has reached the state for the nth time."""
     seen = 0
 
     def wanted(record: Record) -> bool:
@@ -95,7 +95,7 @@ async def test_changed_trigger_holds_from_the_next_request_on(serve: Serve, clie
 async def test_request_under_way_at_a_change_leaves_nothing_behind(
     serve: Serve, client: aiohttp.ClientSession, auth: dict[str, Any]
 ) -> None:
-    """A request that waits while the configuration changes does not bring the old one back for the next."""
+    """A request that waits while the configuration changes does not restore the old one for the next request."""
     emulator = await serve(function(timeout=20, triggerConfig=auth), start="lazy")
     login = "Basic " + base64.b64encode(b"administrator:Correct-horse-1!").decode()
 
@@ -112,7 +112,7 @@ async def test_request_under_way_at_a_change_leaves_nothing_behind(
 
 
 async def test_changed_trigger_can_take_a_while_as_in_the_cloud(serve: Serve, client: aiohttp.ClientSession) -> None:
-    """With triggerDelay the former trigger holds until the delay has passed."""
+    """With triggerDelay the former trigger applies until the delay has passed."""
     emulator = await serve(function(), triggerDelay=0.3)
     updated(emulator, function(triggerConfig={"methods": ["GET"]}))
     statuses = []
@@ -126,7 +126,7 @@ async def test_changed_trigger_can_take_a_while_as_in_the_cloud(serve: Serve, cl
 async def test_changed_code_takes_over_when_it_is_ready(
     serve: Serve, client: aiohttp.ClientSession, code: Path
 ) -> None:
-    """Requests are answered by the old code until the new one is ready, then by that, without one failing."""
+    """Requests are answered by the old code until the new code is ready, then by the new code; none fails."""
     emulator = await serve(function("ticking.py", code=str(code)))
     assert await version(client, emulator) == "1"
     release(code, "2")
@@ -143,7 +143,7 @@ async def test_changed_code_takes_over_when_it_is_ready(
 async def test_code_that_does_not_start_leaves_the_old_serving(
     serve: Serve, client: aiohttp.ClientSession, code: Path
 ) -> None:
-    """A start that fails after a change is shown with its output, and the old code goes on; the next change counts."""
+    """If new code does not start, its output is printed and the old code keeps serving until the next change."""
     emulator = await serve(function("ticking.py", code=str(code)))
     good = (code / "ticking.py").read_text()
     (code / "ticking.py").write_text("raise RuntimeError('oh no')")
@@ -165,7 +165,7 @@ async def test_code_that_does_not_start_leaves_the_old_serving(
 async def test_open_socket_follows_the_setting(
     serve: Serve, client: aiohttp.ClientSession, code: Path, mode: str, ends: bool
 ) -> None:
-    """When new code is ready an open socket goes on (drain, pin) or ends (cut); new ones go to the new code."""
+    """When new code is ready, an open socket stays (drain, pin) or is cut (cut); new sockets go to the new code."""
     emulator = await serve(function("echo.py", code=str(code)), onReload=mode)
     async with connect(emulator.url.replace("http", "ws"), proxy=None) as ws:
         updated(emulator, *emulator.account.functions, changed=["fn"])
@@ -185,7 +185,7 @@ async def test_open_socket_follows_the_setting(
 
 
 async def test_draining_has_a_limit(serve: Serve, code: Path) -> None:
-    """A socket that is still open when drainLimit has passed ends without a word: 1006."""
+    """A socket that is still open after drainLimit is cut: 1006."""
     emulator = await serve(function("echo.py", code=str(code)), drainLimit=0.2)
     async with connect(emulator.url.replace("http", "ws"), proxy=None) as ws:
         updated(emulator, *emulator.account.functions, changed=["fn"])
@@ -198,7 +198,7 @@ async def test_draining_has_a_limit(serve: Serve, code: Path) -> None:
 
 
 async def test_changed_function_gets_new_instances(serve: Serve, client: aiohttp.ClientSession) -> None:
-    """Another variable, or any property but the triggers, is seen by a new instance."""
+    """A change of a variable, or of any property but the triggers, starts a new instance."""
     emulator = await serve(function(environmentVariables={"ROOM": "one"}))
     updated(emulator, function(environmentVariables={"ROOM": "two"}))
     await recorded(emulator, came("ready", 2))
@@ -209,7 +209,7 @@ async def test_changed_function_gets_new_instances(serve: Serve, client: aiohttp
 async def test_changed_variables_of_the_env_file_reach_every_function(
     serve: Serve, client: aiohttp.ClientSession
 ) -> None:
-    """Other variables in fcemu.envFile get every function new instances."""
+    """A change in fcemu.envFile gives every function new instances."""
     emulator = await serve(function())
     emulator.update(emulator.account, env_file={"ROOM": "three"})
     await recorded(emulator, came("ready", 2))
@@ -218,7 +218,7 @@ async def test_changed_variables_of_the_env_file_reach_every_function(
 
 
 async def test_functions_come_and_go(serve: Serve, client: aiohttp.ClientSession) -> None:
-    """A new function is started and reached; one that is no longer configured ends and answers 404."""
+    """A new function is started and can be reached; a removed one is stopped and answers 404."""
     emulator = await serve(function())
     updated(emulator, function(), function(functionName="other"))
     await recorded(emulator, came("ready", 2))
@@ -233,7 +233,7 @@ async def test_functions_come_and_go(serve: Serve, client: aiohttp.ClientSession
 async def test_function_that_can_have_one_instance_is_restarted(
     serve: Serve, client: aiohttp.ClientSession, code: Path
 ) -> None:
-    """Where a second instance is impossible the old one ends first, and the next request finds the new one."""
+    """If a second instance is impossible, the old one is stopped first, and the next request reaches the new one."""
     import socket
 
     with socket.socket() as probe:
@@ -250,7 +250,7 @@ async def test_function_that_can_have_one_instance_is_restarted(
 
 
 async def test_rapid_changes_end_with_the_last(serve: Serve, client: aiohttp.ClientSession, code: Path) -> None:
-    """Of several changes in quick succession the last one serves, and one instance is left."""
+    """After several changes in quick succession, the last one serves, and one instance is left."""
     emulator = await serve(function("ticking.py", code=str(code)))
     for number in ("2", "3", "4"):
         release(code, number)
@@ -289,7 +289,7 @@ class Log:
         self._lines = fcemu.process.stdout
 
     async def until(self, text: str) -> str:
-        """The first further line with this text."""
+        """The next line with this text."""
         async with asyncio.timeout(30):
             while line := (await self._lines.readline()).decode():
                 if text in line:
@@ -301,7 +301,7 @@ class Log:
 async def test_serve_follows_its_files(
     served: Served, client: aiohttp.ClientSession, code: Path, tmp_path: Path, loop: str
 ) -> None:
-    """With --reload a saved configuration and saved code take effect, and a mistake is told and changes nothing."""
+    """With --reload, saved changes take effect; a mistake is reported and changes nothing."""
     app = tmp_path / "app"
     app.mkdir()
     shutil.copy(code / "ticking.py", app)
@@ -332,7 +332,7 @@ async def test_serve_follows_its_files(
 
 
 async def test_serve_says_what_needs_a_restart(served: Served, tmp_path: Path) -> None:
-    """A changed account id is told to take effect at the next start."""
+    """A changed account id is reported to take effect at the next start."""
     fcemu = await served("echo.py", "--reload")
     log, file = Log(fcemu), tmp_path / "trigger.yaml"
     file.write_text(file.read_text() + "accountId: '1'\n")
@@ -340,7 +340,7 @@ async def test_serve_says_what_needs_a_restart(served: Served, tmp_path: Path) -
 
 
 async def test_serve_can_be_debugged(served: Served, client: aiohttp.ClientSession) -> None:
-    """With --debug the attach line is printed, the table shows that nothing times out, and nothing does."""
+    """With --debug, the attach line is printed, the table shows that there are no timeouts, and there are none."""
     fcemu = await served("echo.py", "--debug", timeout=1)
     log = Log(fcemu)
     assert "none (--debug)" in await log.until("ws://127.0.0.1")

@@ -1,4 +1,4 @@
-"""Do the vendor's own clients, signing as they sign for the cloud, get through a trigger with authType `function`?
+"""The vendor's own clients, which sign as they do for the cloud, pass a trigger with authType `function`.
 
 `alibabacloud-openapi-util` is used as the documentation's samples use it; `aliyun-fc2` and `alibabacloud-tea-openapi`
 send the requests themselves.
@@ -68,20 +68,20 @@ def wrong(key: AccessKey) -> AccessKey:
 
 @pytest.fixture(autouse=True)
 def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The SDKs never take a proxy of the environment for the way to the loopback."""
+    """Keep the SDKs from using a proxy of the environment."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
 
 
 @pytest.fixture
 async def emulator(serve: Serve) -> Emulator:
-    """A function behind a signed trigger; it starts with the first request that gets through."""
+    """A function behind a trigger that verifies signatures; it starts at the first accepted request."""
     return await serve(function(triggerConfig={"authType": "function"}), accessKeys=[PLAIN, STS], start="lazy")
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What a client got; `body` is the echoed message when the status is 101."""
+    """The answer that a client got; with status 101, `body` is the echoed message."""
 
     status: int
     body: str
@@ -485,7 +485,7 @@ async def test_presigned_url_that_is_wrong(emulator: Emulator, upgrade: bool) ->
 
 @pytest.mark.parametrize("upgrade", UPGRADE)
 async def test_unsigned_request(emulator: Emulator, upgrade: bool) -> None:
-    """A request without signature is answered as the documentation says, whatever else it carries."""
+    """A request without a signature is refused as documented, whatever else it contains."""
     reply = await ask(emulator, "/", {"x-fc-trace-id": "1"}, upgrade=upgrade)
     assert reply.refusal == (400, "MissingRequiredHeader")
     assert json.loads(reply.body)["Message"] == "required HTTP header Date was not specified"

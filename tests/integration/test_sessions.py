@@ -1,4 +1,4 @@
-"""Session affinity: the requests of a session meet in one instance, by header, by cookie, and for MCP."""
+"""Session affinity: all requests of a session reach one instance, by header, by cookie, and for MCP."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.wire import Wire, request
 
 
 def affine(kind: str, script: str = "echo.py", **config: Any) -> Function:
-    """A function with a kind of session affinity, two sessions an instance unless told otherwise."""
+    """A function with session affinity, with two sessions per instance by default."""
     command = {"command": [sys.executable, *script.split()]}
     made: Function = function(
         customRuntimeConfig=command,
@@ -50,7 +50,7 @@ async def instance_of(client: aiohttp.ClientSession, emulator: Emulator, **heade
 
 
 async def test_sessions_by_header_fill_instances_and_stay(serve: Serve, client: aiohttp.ClientSession) -> None:
-    """Five ids at two an instance are in three instances, and each stays in its own."""
+    """Five sessions, two per instance, are in three instances, and each stays in its own."""
     emulator = await serve(by_header())
     ids = ["a", "b", "c", "d", "e"]
     first = [(await instance_of(client, emulator, x_my_session=id))[0] for id in ids]
@@ -61,7 +61,7 @@ async def test_sessions_by_header_fill_instances_and_stay(serve: Serve, client: 
 
 
 async def test_client_without_an_id_is_given_one(serve: Serve, client: aiohttp.ClientSession) -> None:
-    """Without the header the answer has it, in lower case; sent back it leads to the same instance, told no more."""
+    """A client without the header gets one in the answer; sending it back leads to the same instance."""
     emulator = await serve(by_header(sessionConcurrencyPerInstance=1))
     first, answer = await instance_of(client, emulator)
     id = answer.headers["x-my-session"]
@@ -72,7 +72,7 @@ async def test_client_without_an_id_is_given_one(serve: Serve, client: aiohttp.C
 
 
 async def test_cookie_leads_back(serve: Serve, client: aiohttp.ClientSession) -> None:
-    """The first answer sets the documented cookie; who brings it is in the same instance and gets no other."""
+    """The first answer sets the documented cookie; a request with it reaches the same instance and gets no other."""
     emulator = await serve(affine("GENERATED_COOKIE", sessionConcurrencyPerInstance=1, sessionTTLInSeconds=600))
     first, answer = await instance_of(client, emulator)
     name, _, rest = answer.headers["Set-Cookie"].partition("=")
@@ -86,7 +86,7 @@ async def test_cookie_leads_back(serve: Serve, client: aiohttp.ClientSession) ->
 
 
 async def test_cookie_of_the_function_is_kept(serve: Serve) -> None:
-    """The gateway's cookie stands beside those that the function sets."""
+    """The gateway's cookie is set in addition to those of the function."""
     import base64
 
     answer = b"HTTP/1.1 200 OK\r\nSet-Cookie: mine=1\r\nContent-Length: 0\r\n\r\n"
@@ -99,7 +99,7 @@ async def test_cookie_of_the_function_is_kept(serve: Serve) -> None:
 
 
 async def test_socket_carries_its_session_by_header_only(serve: Serve) -> None:
-    """A client's header on the upgrade counts; a 101 tells neither header nor cookie (OBS)."""
+    """The client's header on an upgrade counts; a 101 has neither the header nor the cookie (OBS)."""
     emulator = await serve(by_header(sessionConcurrencyPerInstance=2))
     url = emulator.url.replace("http", "ws")
     async with contextlib.AsyncExitStack() as stack:
@@ -118,7 +118,7 @@ async def test_socket_carries_its_session_by_header_only(serve: Serve) -> None:
 
 
 async def test_cookie_on_an_upgrade_leads_back(serve: Serve, client: aiohttp.ClientSession) -> None:
-    """A socket that brings the cookie is in the session's instance (INF)."""
+    """A socket whose handshake has the cookie is in the session's instance (INF)."""
     emulator = await serve(affine("GENERATED_COOKIE", sessionConcurrencyPerInstance=1))
     first, answer = await instance_of(client, emulator)
     await instance_of(client, emulator)
@@ -138,7 +138,7 @@ async def test_cookie_on_an_upgrade_leads_back(serve: Serve, client: aiohttp.Cli
 async def test_session_that_cannot_be_is_refused(
     serve: Serve, client: aiohttp.ClientSession, config: Any, headers: dict[str, str], status: int, code: str
 ) -> None:
-    """An illegal id answers 400, one that is used up 401; neither is billed."""
+    """An invalid id is refused with 400, a spent one with 401; neither is billed."""
     emulator = await serve(by_header(sessionTTLInSeconds=1, **config))
     if status == 401:
         await instance_of(client, emulator, x_my_session="old")
@@ -153,7 +153,7 @@ async def test_session_that_cannot_be_is_refused(
 
 
 async def test_session_slots_run_out_with_429(serve: Serve, client: aiohttp.ClientSession) -> None:
-    """At the limit of instances one more session is 429; the others go on."""
+    """At the limit of instances, one more session is refused with 429; the others continue."""
     emulator = await serve(by_header(sessionConcurrencyPerInstance=1), quotas={"instances": 1})
     await instance_of(client, emulator, x_my_session="a")
     async with client.get(emulator.url, headers={"X-My-Session": "b"}) as response:
@@ -162,7 +162,7 @@ async def test_session_slots_run_out_with_429(serve: Serve, client: aiohttp.Clie
 
 
 async def test_idle_instance_stays_for_its_session(serve: Serve, client: aiohttp.ClientSession) -> None:
-    """An instance is not released while a session lives in it, and is when that ended."""
+    """An instance is released only after its last session has ended."""
     emulator = await serve(by_header(sessionIdleTimeoutInSeconds=1), idleTimeout=0.1)
     await instance_of(client, emulator, x_my_session="a")
     ended = asyncio.Event()
@@ -205,7 +205,7 @@ async def where(session: ClientSession) -> str:
 async def test_mcp_session_stays_in_its_instance(
     serve: Serve, kind: str, script: str, path: str, transport: McpTransport
 ) -> None:
-    """Three sessions of a real MCP client at one an instance are in three instances of a real MCP server."""
+    """Three sessions of a real MCP client, one per instance, are in three instances of a real MCP server."""
     emulator = await serve(affine(kind, script, sessionConcurrencyPerInstance=1))
     async with (
         mcp_session(transport, emulator.url + path) as one,
@@ -219,7 +219,7 @@ async def test_mcp_session_stays_in_its_instance(
 
 
 async def test_mcp_session_that_was_ended_is_401(serve: Serve, client: aiohttp.ClientSession) -> None:
-    """DELETE ends a streamable session; its id is refused from then on, and so is one that nobody made."""
+    """DELETE ends a streamable session; its id is refused from then on, and so is an unknown one."""
     emulator = await serve(affine("MCP_STREAMABLE", "mcp_where.py streamable-http"))
     hello = {
         "jsonrpc": "2.0",

@@ -1,4 +1,4 @@
-"""`fcemu smoke`: what it finds right, what it finds wrong, and how it tells it to CI."""
+"""`fcemu smoke`: what passes, what fails, and how the results reach CI."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ web.run_app(app, host="0.0.0.0", port=int(os.environ["FC_SERVER_PORT"]), print=N
 
 
 def function(name: str = "fn", *command: str, trigger: dict[str, Any] | None = None, **props: Any) -> dict[str, Any]:
-    """The configuration of a function, of one that echoes unless there is a command."""
+    """The configuration of a function; without a command it echoes."""
     config = {"methods": ["GET", "POST"], "authType": "anonymous", **(trigger or {})}
     return {
         "functionName": name,
@@ -158,7 +158,7 @@ def junit(file: Path, tmp_path: Path, *options: str) -> tuple[int, dict[tuple[st
 
 
 def status(case: ElementTree.Element) -> str:
-    """What came of a case."""
+    """The status of a test case."""
     tags = {child.tag for child in case}
     return "failed" if "failure" in tags else "skipped" if "skipped" in tags else "passed"
 
@@ -167,7 +167,7 @@ def status(case: ElementTree.Element) -> str:
 
 
 def test_functions_that_keep_their_promises_pass(write: Write, tmp_path: Path, echo_node: Path) -> None:
-    """Functions in Python, Node and sh pass with every kind of authentication, exit code 0; nothing is left out."""
+    """Functions in Python, Node and sh pass with every kind of authentication: exit code 0, nothing skipped."""
     (tmp_path / "node").mkdir()
     (tmp_path / "node" / "index.js").write_text(HTTP_ONLY)
     authenticated = [function(kind, trigger={"authType": kind, **config}) for kind, config in AUTH.items()]
@@ -206,7 +206,7 @@ def test_functions_that_keep_their_promises_pass(write: Write, tmp_path: Path, e
 
 
 def test_table_is_on_the_terminal(write: Write) -> None:
-    """The outcomes are a table on stdout with the counts at its end; nothing else is printed."""
+    """The results are a table on stdout that ends with the counts; nothing else is printed."""
     ended = run(write(function()))
     lines = ended.stdout.splitlines()
     assert lines[0].split() == ["FUNCTION", "TRIGGER", "CHECK", "EXPECTED", "OUTCOME"]
@@ -216,7 +216,7 @@ def test_table_is_on_the_terminal(write: Write) -> None:
 
 
 def test_long_timeout_is_checked_in_no_time(write: Write, tmp_path: Path) -> None:
-    """A timeout of a day is met exactly, without waiting: the clock is put forward."""
+    """A timeout of a day is checked exactly and without waiting, because the clock is advanced."""
     _, cases = junit(write(function(timeout=86400)), tmp_path)
     case = cases["fn", "timeout of 86400 s"]
     assert status(case) == "passed"
@@ -224,7 +224,7 @@ def test_long_timeout_is_checked_in_no_time(write: Write, tmp_path: Path) -> Non
 
 
 def test_timeout_can_be_waited_for(write: Write, tmp_path: Path) -> None:
-    """With --timeout-scale so much of the timeout passes in truth, and the emulator's clock still shows all of it."""
+    """With --timeout-scale a fraction of the timeout passes in real time, and all of it on the emulator's clock."""
     _, cases = junit(write(function(timeout=40)), tmp_path, "--timeout-scale", "0.01")
     case = cases["fn", "timeout of 40 s"]
     assert (case.findtext("system-out") or "").startswith("1006 after 40.")
@@ -232,7 +232,7 @@ def test_timeout_can_be_waited_for(write: Write, tmp_path: Path) -> None:
 
 
 def test_one_function_can_be_checked(write: Write, tmp_path: Path) -> None:
-    """--function leaves the others alone: one that does not start is no failure then."""
+    """With --function only that function is checked: another one that does not start is no failure."""
     file = write(function("good"), function("bad", sys.executable, "listen.py", "exit"))
     code, cases = junit(file, tmp_path, "--function", "good")
     assert code == 0
@@ -240,7 +240,7 @@ def test_one_function_can_be_checked(write: Write, tmp_path: Path) -> None:
 
 
 def test_path_can_be_chosen(write: Write, tmp_path: Path) -> None:
-    """--path is where requests go: a path that the function refuses is told, and another one taken."""
+    """Requests go to --path: a path that the function refuses is reported, another one passes."""
     code, cases = junit(write(function()), tmp_path, "--path", "/refuse?x=y")
     assert (code, status(cases["fn", "handshake"])) == (0, "skipped")
     code, cases = junit(write(function()), tmp_path, "--path", "/refuse?x=y", "--websocket")
@@ -251,7 +251,7 @@ def test_path_can_be_chosen(write: Write, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("on_message", ["", "close"])
 def test_function_that_never_echoes_is_no_failure(write: Write, tmp_path: Path, on_message: str) -> None:
-    """A function that answers nothing, or closes at what it does not understand, just does not echo."""
+    """A function that does not answer a message, or closes the socket, is skipped by the check of the echo."""
     code, cases = junit(write(odd(tmp_path, on_message)), tmp_path)
     assert code == 0
     assert status(cases["fn", "echo"]) == "skipped"
@@ -259,7 +259,7 @@ def test_function_that_never_echoes_is_no_failure(write: Write, tmp_path: Path, 
 
 
 def test_machine_that_runs_one_instance_is_no_failure(write: Write, tmp_path: Path) -> None:
-    """Where only one instance of a function can run the limit of two cannot be reached, which is said."""
+    """If only one instance of a function can run, the check of a limit of two is skipped, with the reason."""
     port = free_port()
     runtime = {"command": [sys.executable, "fixed.py", str(port)], "port": port}
     limits = {"reservedConcurrency": 2}
@@ -287,7 +287,7 @@ def test_function_that_does_not_start_is_a_failure(write: Write, tmp_path: Path)
 
 
 def test_function_that_answers_500_is_a_failure(write: Write, tmp_path: Path) -> None:
-    """A function that reports an error of its own fails the request."""
+    """A function that answers with an error of its own fails the check of the request."""
     code, cases = junit(write(odd(tmp_path)), tmp_path, "--path", "/fail")
     assert code == 1
     (failure,) = cases["fn", "request"]
@@ -295,7 +295,7 @@ def test_function_that_answers_500_is_a_failure(write: Write, tmp_path: Path) ->
 
 
 def test_function_that_ends_by_itself_is_a_failure(write: Write, tmp_path: Path) -> None:
-    """A function that a message brings down fails, with its exit code."""
+    """A function that exits on a message fails, and its exit code is reported."""
     code, cases = junit(write(odd(tmp_path, on_message="exit")), tmp_path)
     assert code == 1
     (failure,) = cases["fn", "stops"]
@@ -303,7 +303,7 @@ def test_function_that_ends_by_itself_is_a_failure(write: Write, tmp_path: Path)
 
 
 def test_function_that_leaves_its_sockets_has_no_timeout(write: Write, tmp_path: Path) -> None:
-    """Where the function closes each socket at once its timeout cannot be met, which is said, and is no failure."""
+    """If the function closes each socket at once, the check of its timeout is skipped, with the reason."""
     code, cases = junit(write(odd(tmp_path)), tmp_path, "--path", "/leave")
     assert code == 0
     (skipped,) = cases["fn", "timeout of 60 s"]
@@ -311,7 +311,7 @@ def test_function_that_leaves_its_sockets_has_no_timeout(write: Write, tmp_path:
 
 
 def test_function_that_has_to_be_killed_is_a_failure(write: Write, tmp_path: Path) -> None:
-    """A function that ignores SIGTERM fails the stop, and still nothing of it is left."""
+    """A function that ignores SIGTERM fails the check of the stop, but no process of it is left."""
     pids = {"PIDS": str(tmp_path / "pids")}
     code, cases = junit(write(function("fn", sys.executable, "nasty.py", environmentVariables=pids)), tmp_path)
     assert code == 1
@@ -366,7 +366,7 @@ def test_github_is_told_nothing_elsewhere(write: Write, tmp_path: Path) -> None:
 
 
 def test_bad_configuration_is_2_and_marked(write: Write) -> None:
-    """A configuration that cannot be used ends with 2; in GitHub Actions each mistake is an annotation."""
+    """An unusable configuration gives exit code 2; in GitHub Actions each mistake is an annotation."""
     file = write(function(timeout=100_000))
     ended = run(file, GITHUB_ACTIONS="true")
     assert ended.returncode == 2
@@ -376,14 +376,14 @@ def test_bad_configuration_is_2_and_marked(write: Write) -> None:
 
 @pytest.mark.parametrize("options", [["--function", "nobody"], ["--path", "no-slash"], ["--timeout-scale", "2"]])
 def test_wrong_option_is_2(write: Write, options: list[str]) -> None:
-    """A function that is not configured, a path that is none and a scale beyond 1 are told, exit code 2."""
+    """An unknown function, an invalid path and a scale above 1 are reported, and the exit code is 2."""
     ended = run(write(function()), *options)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert "Error" in ended.stderr
 
 
 def test_report_that_cannot_be_written_is_told(write: Write, tmp_path: Path) -> None:
-    """A --junit file that cannot be written is no success."""
+    """A --junit file that cannot be written is an error."""
     ended = run(write(function()), "--junit", str(tmp_path))
     assert ended.returncode == 1
     assert "cannot be written" in ended.stderr
@@ -397,7 +397,7 @@ def test_log_has_the_functions_output(write: Write, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM], ids=lambda signum: signum.name)
 async def test_signal_ends_it_cleanly(write: Write, signum: signal.Signals) -> None:
-    """A signal ends the checks with 128 + n, and nothing is left."""
+    """A signal ends the checks with exit code 128 + n, and no process is left."""
     file = write(function("fn", sys.executable, "listen.py", "never"))
     process = await asyncio.create_subprocess_exec(*FCEMU, "smoke", str(file), stdout=-1, stderr=-1)
     try:
@@ -456,7 +456,7 @@ BREAKABLE = {
 
 
 def forgiving(rule: Callable[..., Any], instead: Callable[..., Any]) -> Callable[..., Any]:
-    """A rule of the emulator that does something else where it should refuse."""
+    """A rule of the emulator that accepts what it should refuse."""
 
     def forgives(*arguments: Any) -> Any:
         try:
@@ -469,7 +469,7 @@ def forgiving(rule: Callable[..., Any], instead: Callable[..., Any]) -> Callable
 
 @pytest.fixture
 def forgive(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the emulator pass whatever it should refuse."""
+    """Let the emulator accept everything that it should refuse."""
     config = HttpTriggerConfig(methods=["GET"], authType="anonymous")
     trigger = HttpTrigger(triggerName="http", triggerConfig=config)
 
@@ -492,7 +492,7 @@ def forgive(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("forgive")
 @pytest.mark.parametrize("configuration", BREAKABLE.values(), ids=BREAKABLE)
 async def test_missing_refusals_are_found(probe: Probe, configuration: dict[str, Any]) -> None:
-    """An emulator that lets pass what it should refuse fails every check of a refusal: the function was reached."""
+    """If the emulator accepts what it should refuse, every check of a refusal fails."""
     account = Account.model_validate({"functions": [configuration]})
     promised = {check.name for check in planned_checks(account) if isinstance(check, Refused)}
     assert promised
@@ -503,7 +503,7 @@ async def test_missing_refusals_are_found(probe: Probe, configuration: dict[str,
 
 
 async def test_other_refusal_with_the_same_code_is_found(probe: Probe, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A refusal for another reason than the one that is promised fails, whatever its status and code."""
+    """A refusal for another reason than the expected one fails, even with the same status and code."""
     former = Router.route
 
     def without_methods(router: Router, head: RequestHead) -> Route:
@@ -519,7 +519,7 @@ async def test_other_refusal_with_the_same_code_is_found(probe: Probe, monkeypat
 
 
 async def test_missing_limit_is_found(probe: Probe, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An emulator that takes more sockets than fit fails."""
+    """An emulator that accepts more sockets than fit fails."""
     monkeypatch.setattr(Scheduler, "_refusal", lambda *_: None)
     found = await probe(function(instanceConcurrency=1, concurrencyConfig={"reservedConcurrency": 1}))
     assert found["2 sockets at once"].status == "failed"
@@ -527,7 +527,7 @@ async def test_missing_limit_is_found(probe: Probe, monkeypatch: pytest.MonkeyPa
 
 
 async def test_limit_that_comes_too_early_is_found(probe: Probe, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An emulator that takes fewer sockets than are promised fails."""
+    """An emulator that accepts fewer sockets than fit fails."""
     former = Scheduler.configure
 
     def configure(scheduler: Scheduler, name: str, terms: Terms, *more: Any) -> None:
@@ -557,7 +557,7 @@ async def test_timeout_that_comes_too_early_is_found(probe: Probe, monkeypatch: 
 
 @pytest.mark.parametrize("kind", ["HEADER_FIELD", "GENERATED_COOKIE"])
 async def test_session_without_affinity_is_found(probe: Probe, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    """An emulator that forgets who belongs together fails."""
+    """An emulator that ignores sessions fails."""
     former = affinity.claim
 
     def forgetful(function: Function, head: RequestHead, new_id: str) -> affinity.SessionClaim | None:
@@ -574,7 +574,7 @@ async def test_session_without_affinity_is_found(probe: Probe, monkeypatch: pyte
 
 
 async def test_process_that_is_left_is_found(probe: Probe) -> None:
-    """A process that is still there behind the stop fails."""
+    """A process that is still running after the stop fails."""
     probing = asyncio.ensure_future(probe(function()))
     await asyncio.sleep(0)  # what runs before it begins is none of its
     lingering = subprocess.Popen(["sleep", "60"])

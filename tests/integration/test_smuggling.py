@@ -1,4 +1,4 @@
-"""No request is read in two ways: what the gateway lets in reaches the instance as exactly one well-formed request.
+"""No request smuggling: a request that the gateway accepts reaches the instance as exactly one well-formed request.
 
 RFC 9112 11.2. Every attack carries a second request, `/smuggled`, in a place where a looser reader would find it.
 """
@@ -25,7 +25,7 @@ async def raw(serve: Serve) -> Emulator:
 
 
 def post(fields: bytes, body: bytes = b"", *, line: bytes = b"POST /first HTTP/1.1\r\n", host: bytes = HOST) -> bytes:
-    """A request whose framing is up to the caller."""
+    """A request with the given framing."""
     return line + host + fields + b"\r\n" + body
 
 
@@ -127,7 +127,7 @@ REFUSED: dict[str, bytes] = {
 
 
 async def heads(emulator: Emulator) -> list[Any]:
-    """What the instance has got, request by request."""
+    """The requests that the instance has got."""
     async with await Wire.open(emulator) as wire:
         await wire.send(request("/seen"))
         return [(item["head"].split("\r\n")[0], item["body"]) for item in (await wire.answer()).json]
@@ -135,7 +135,7 @@ async def heads(emulator: Emulator) -> list[Any]:
 
 @pytest.mark.parametrize("attack", REFUSED.values(), ids=REFUSED.keys())
 async def test_refused(raw: Emulator, attack: bytes) -> None:
-    """A request that could be read in two ways is a 400 that ends the connection, and nothing of it arrives."""
+    """An ambiguous request is refused with 400, ends the connection, and does not reach the instance."""
     async with await Wire.open(raw) as wire:
         await wire.send(attack + SMUGGLED)
         answer = await wire.answer()
@@ -214,7 +214,7 @@ HARMLESS: dict[str, tuple[bytes, str, bytes]] = {
 
 @pytest.mark.parametrize(("data", "line", "body"), HARMLESS.values(), ids=HARMLESS.keys())
 async def test_one_well_formed_request_arrives(raw: Emulator, data: bytes, line: str, body: bytes) -> None:
-    """What is odd but has one meaning arrives as one request with one framing, and the next one behind it."""
+    """An unusual but unambiguous request arrives as one request with one framing, and so does the next one."""
     async with await Wire.open(raw) as wire:
         await wire.send(data + request("/next"))
         first, second = await wire.answer(), await wire.answer()
@@ -228,7 +228,7 @@ async def test_one_well_formed_request_arrives(raw: Emulator, data: bytes, line:
 
 
 async def test_upgrade_without_an_answer_in_between(raw: Emulator) -> None:
-    """Bytes behind a refused WebSocket handshake are a request of their own."""
+    """Bytes after a refused WebSocket handshake are a request of their own."""
     async with await Wire.open(raw) as wire:
         upgrade = (b"Connection: Upgrade", b"Upgrade: websocket", b"Sec-WebSocket-Version: 13", b"Sec-WebSocket-Key: x")
         await wire.send(request("/first", *upgrade) + request("/next"))
@@ -249,7 +249,7 @@ async def test_other_upgrade_is_not_offered(raw: Emulator, protocol: bytes) -> N
 
 
 async def test_second_space_before_the_target(raw: Emulator) -> None:
-    """A second space in the request line never reaches the instance; llhttp takes it for one."""
+    """A second space in the request line never reaches the instance; llhttp reads it as one."""
     async with await Wire.open(raw) as wire:
         await wire.send(b"GET  /first HTTP/1.1\r\n" + HOST + b"\r\n")
         answer = await wire.answer()
@@ -258,7 +258,7 @@ async def test_second_space_before_the_target(raw: Emulator) -> None:
 
 
 async def test_answer_before_the_body_leaves_nothing_behind(raw: Emulator) -> None:
-    """The rest of a body that nobody waited for is never read as a request, at either end."""
+    """The rest of a body after an early answer is never read as a request, at either end."""
     async with await Wire.open(raw) as wire:
         await wire.send(request("/early", b"Content-Length: 1000", method="POST") + b"x" * 10)
         assert (await wire.answer()).values("connection") == ["close"]
@@ -287,7 +287,7 @@ async def test_huge_chunk(raw: Emulator) -> None:
 
 
 async def test_broken_body_does_not_reach_another_request(raw: Emulator) -> None:
-    """A body that breaks off is a failed request for the function, not the start of the next one."""
+    """An incomplete body is a failed request for the function, not the start of the next request."""
     async with await Wire.open(raw) as wire:
         await wire.send(request("/feed/a", b"Transfer-Encoding: chunked", method="POST") + b"5\r\nhello\r\n")
         async with await Wire.open(raw) as other:
@@ -301,7 +301,7 @@ async def test_broken_body_does_not_reach_another_request(raw: Emulator) -> None
 
 
 async def test_broken_body_behind_a_pipelined_request(raw: Emulator) -> None:
-    """A request whose body breaks is refused in its turn, behind the answer to the one before."""
+    """A pipelined request with a broken body is refused after the answer to the one before."""
     async with await Wire.open(raw) as wire:
         await wire.send(request("/events/a"))
         assert (await wire.head()).status == 200
@@ -320,7 +320,7 @@ async def test_broken_body_behind_a_pipelined_request(raw: Emulator) -> None:
 
 
 async def test_broken_body_behind_a_begun_answer(raw: Emulator) -> None:
-    """A body that breaks while its answer is under way cuts the answer."""
+    """A body that breaks while its answer is being sent cuts the answer."""
     async with await Wire.open(raw) as wire:
         await wire.send(request("/hang/a?begun", b"Transfer-Encoding: chunked", method="POST") + b"5\r\nhello\r\n")
         assert (await wire.head()).status == 200

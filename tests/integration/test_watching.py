@@ -1,4 +1,4 @@
-"""Are changes told as they happen? Real folders, real writes."""
+"""Changes of real files in real folders are reported as they happen."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CONFIGURATION = Changes(True, frozenset())
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """The code of two functions; the configuration lies in that of `a`."""
+    """The code of two functions; the configuration is in the folder of `a`."""
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "index.js").write_text("1")
@@ -35,19 +35,19 @@ def folder(tmp_path: Path) -> Path:
 
 
 class Watched:
-    """What is told about a folder; a change that is made between two waits is not missed."""
+    """The changes of a folder; those between two waits are not missed."""
 
     def __init__(self, generator: AsyncGenerator[Changes, None]) -> None:
         self._generator = generator
         self._waiting: asyncio.Task[Changes] | None = None
 
     async def begin(self) -> None:
-        """From here on changes are told."""
+        """Start to watch."""
         self._waiting = asyncio.ensure_future(anext(self._generator))
         await asyncio.sleep(0)  # watching begins before the first thing that it waits for
 
     async def told(self) -> Changes:
-        """The next changes."""
+        """Wait for the next changes."""
         if self._waiting is None:
             await self.begin()
         assert self._waiting is not None
@@ -78,14 +78,14 @@ async def watched(folder: Path) -> AsyncIterator[Watched]:
 
 
 def replace(path: Path) -> None:
-    """Save as editors do: a draft, and its rename."""
+    """Save as editors do: write a draft, and rename it."""
     draft = path.with_name(f"draft-{os.getpid()}")
     draft.write_text("other")
     draft.replace(path)
 
 
 def new_folder(path: Path) -> None:
-    """A file in a folder in a folder that were not there."""
+    """Write a file into a new folder in a new folder."""
     path.parent.mkdir(parents=True)
     path.write_text("new")
 
@@ -105,13 +105,13 @@ def new_folder(path: Path) -> None:
 async def test_changed_code_names_its_function(
     watched: Watched, folder: Path, name: str, change: Callable[[Path], None]
 ) -> None:
-    """However a file of a function's folder changes, the function is named, and no other."""
+    """Any change of a file in a function's folder reports that function, and no other."""
     change(folder / "b" / name)
     assert await watched.told() == B
 
 
 async def test_new_folder_is_watched_too(watched: Watched, folder: Path) -> None:
-    """A folder that is made while watching is watched from then on."""
+    """A folder that is created while watching is watched from then on."""
     (folder / "a" / "new").mkdir()
     assert await watched.told() == A
     (folder / "a" / "new" / "x.js").write_text("1")
@@ -119,7 +119,7 @@ async def test_new_folder_is_watched_too(watched: Watched, folder: Path) -> None
 
 
 async def test_burst_is_told_once(watched: Watched, folder: Path) -> None:
-    """Many changes in both folders at once are one; nothing of them is left for the next time."""
+    """Many changes at once in both folders are reported together, and not again later."""
     for number in range(20):
         (folder / "ab"[number % 2] / f"{number}.js").write_text("1")
     assert await watched.told() == Changes(False, frozenset({"a", "b"}))
@@ -134,7 +134,7 @@ async def test_burst_is_told_once(watched: Watched, folder: Path) -> None:
 async def test_configuration_is_nobodys_code(
     watched: Watched, folder: Path, name: str, change: Callable[[Path], None]
 ) -> None:
-    """A change of the configuration or of its .env file is told as such, in a folder of code or elsewhere."""
+    """A change of the configuration or its .env file is reported as such, even in a folder with code."""
     change(folder / name)
     assert await watched.told() == CONFIGURATION
     (folder / name).write_text("again")
@@ -145,7 +145,7 @@ async def test_configuration_is_nobodys_code(
     "name", ["__pycache__/x.pyc", "node_modules/ws/index.js", ".index.js.swp", "x.log", "uploads/x.png"]
 )
 async def test_ignored_changes_are_not_told(watched: Watched, folder: Path, name: str) -> None:
-    """After a change that does not matter, one that does is told alone."""
+    """Changes of ignored files are not reported, and do not hide others."""
     (folder / "a" / name).parent.mkdir(parents=True, exist_ok=True)
     (folder / "a" / name).write_text("1")
     (folder / "b" / "index.js").write_text("other")
@@ -153,7 +153,7 @@ async def test_ignored_changes_are_not_told(watched: Watched, folder: Path, name
 
 
 async def test_change_in_between_is_told_at_the_next_wait(watched: Watched, folder: Path) -> None:
-    """What changes while nobody waits is not lost."""
+    """Changes between two waits are not lost."""
     (folder / "a" / "index.js").write_text("2")
     assert await watched.told() == A
     (folder / "b" / "index.js").write_text("2")
@@ -162,14 +162,14 @@ async def test_change_in_between_is_told_at_the_next_wait(watched: Watched, fold
 
 
 def build_anew(code: Path) -> None:
-    """Remove all, and write it again."""
+    """Remove everything, and write it again."""
     shutil.rmtree(code)
     code.mkdir()
     (code / "index.js").write_text("2")
 
 
 def exchange(code: Path) -> None:
-    """Put another folder in the place."""
+    """Replace the folder by another one."""
     other = code.with_name("other")
     shutil.copytree(code, other)
     code.rename(code.with_name("former"))
@@ -180,7 +180,7 @@ def exchange(code: Path) -> None:
 async def test_replaced_folder_is_one_change_and_stays_watched(
     watched: Watched, folder: Path, change: Callable[[Path], None]
 ) -> None:
-    """A build that replaces the whole folder changes its function once, and what happens in the new folder is told."""
+    """Replacing the whole folder is one change, and changes in the new folder are reported."""
     change(folder / "b")
     assert await watched.told() == B
     replace(folder / "a" / "trigger.yaml")
@@ -210,7 +210,7 @@ def inotifies() -> int:
 @pytest.mark.skipif(sys.platform != "linux", reason="watchers can be counted on Linux only")
 @pytest.mark.parametrize("end", [Watched.cancel, Watched.close], ids=["cancel", "close"])
 async def test_it_ends_without_a_change(watched: Watched, end: Callable[[Watched], Awaitable[None]]) -> None:
-    """Watching that is cancelled or closed while nothing changes leaves no watcher behind."""
+    """Watching leaves no watcher behind if it is cancelled or closed while nothing changes."""
     assert inotifies() == 1
     await end(watched)
     async with asyncio.timeout(30):
@@ -229,7 +229,7 @@ async def test_it_ends_without_a_change(watched: Watched, end: Callable[[Watched
 async def test_what_cannot_be_watched_is_told(
     folder: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, remedy: str
 ) -> None:
-    """Where the system has no more watches to give, or a folder may not be read, the error names the way out."""
+    """If the system has no more watches, or a folder may not be read, the error says what to do."""
 
     async def failing(*_: object, **__: object) -> AsyncIterator[None]:
         raise error
@@ -243,6 +243,6 @@ async def test_what_cannot_be_watched_is_told(
 
 
 def test_nobody_pays_who_does_not_reload() -> None:
-    """The library is imported by who watches, not by who imports the module."""
+    """The library is imported only when watching starts."""
     code = "import sys, fcemu.serving.watching; print('watchfiles' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

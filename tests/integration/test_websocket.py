@@ -1,4 +1,4 @@
-"""Does a WebSocket pass through as if nobody were in between, and end when and as the cloud ends it?"""
+"""WebSockets pass through unchanged, and end when and as the cloud ends them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CLOSE_1000 = b"\x88\x82" + MASK + b"\x03\xe8"
 
 
 class SteeredClock:
-    """The machine's clock, which a test can put forward."""
+    """The machine's clock, which a test can advance."""
 
     def __init__(self) -> None:
         self._real = SystemClock()
@@ -67,7 +67,7 @@ class SteeredClock:
         return Due()
 
     def advance(self, seconds: float) -> None:
-        """Put the clock forward and do what is due by then."""
+        """Advance the clock, and run what becomes due."""
         self._ahead += seconds
         for number, (when, run, timer) in list(self._due.items()):
             timer.cancel()
@@ -90,7 +90,7 @@ def url(emulator: Emulator, path: str = "/") -> str:
 
 
 def client(emulator: Emulator, path: str = "/", **options: Any) -> connect:
-    """The `websockets` client; it pings only when told to."""
+    """The `websockets` client, without automatic pings."""
     options = {"ping_interval": None, "max_size": None, "proxy": None, "open_timeout": 60, **options}
     return connect(url(emulator, path), **options)
 
@@ -116,7 +116,7 @@ class RawClient:
         return status, await self.reader.readexactly(int(fields["content-length"]))
 
     async def rest(self) -> bytes:
-        """Everything until the connection ends, well or badly."""
+        """Everything until the connection ends, in any way."""
         data = bytearray()
         with contextlib.suppress(ConnectionError):
             while block := await self.reader.read(65536):
@@ -186,7 +186,7 @@ async def ask(emulator: Emulator, target: str) -> Any:
 
 
 async def recorded(emulator: Emulator, wanted: Callable[[Record], bool]) -> Any:
-    """The first record that is wanted, now or as soon as it is written."""
+    """The first record that matches, now or later."""
     for record in emulator.journal.records:
         if wanted(record):
             return record
@@ -222,7 +222,7 @@ async def printed(emulator: Emulator, pattern: str) -> str:
 
 
 async def eventually(condition: Callable[[], bool]) -> None:
-    """Wait for something that nobody announces; the test's own timeout ends it if it never comes."""
+    """Poll until a condition is true; the test's own timeout limits the wait."""
     while not condition():
         await asyncio.sleep(0.01)
 
@@ -239,7 +239,7 @@ def http_connections(emulator: Emulator) -> Any:
 
 
 async def closing(websocket: ClientConnection) -> tuple[int | None, str | None]:
-    """What the client's library says of the end."""
+    """The end of the socket, as the client's library reports it."""
     with contextlib.suppress(ConnectionClosed):
         while True:
             await websocket.recv()
@@ -248,7 +248,7 @@ async def closing(websocket: ClientConnection) -> tuple[int | None, str | None]:
 
 
 def before_splice(monkeypatch: pytest.MonkeyPatch, step: Callable[[Upstream], Awaitable[None]]) -> None:
-    """Do something in the front between the instance's answer to an upgrade and what the gateway makes of it."""
+    """Run code in the front after the instance's answer to an upgrade, before the gateway handles it."""
     original = forward.open_exchange
 
     async def open_exchange(*args: Any) -> Any:
@@ -345,7 +345,7 @@ async def test_compression(serve: Serve, compression: str | None) -> None:
     ids=["plain", "Firefox", "lower case", "two lines"],
 )
 async def test_spelling_of_the_upgrade(serve: Serve, connection: tuple[str, ...]) -> None:
-    """The emulator takes every spelling of `Connection: Upgrade`, early bytes included."""
+    """The emulator accepts every spelling of `Connection: Upgrade`, also with early bytes."""
     emulator = await serve(function("rawsocket.py"))
     async with raw(emulator) as peer:
         await peer.send(handshake("/echo", connection=connection) + b"early")
@@ -388,7 +388,7 @@ async def test_bytes_with_the_handshake_reach_the_function(serve: Serve, size: i
 
 
 async def test_bytes_before_a_late_101_reach_the_function(serve: Serve) -> None:
-    """The function gets 1 MiB that the client sent while the function took its time to answer."""
+    """The function gets 1 MiB that the client sent before the function answered."""
     emulator = await serve(function("rawsocket.py"))
     data = os.urandom(MIB)
     async with raw(emulator) as peer:
@@ -424,7 +424,7 @@ async def test_message_with_the_101(serve: Serve) -> None:
 
 
 async def test_function_that_ends_with_its_101(serve: Serve) -> None:
-    """The client gets the last bytes of a function that accepts, speaks and ends at once; the slot is freed."""
+    """The client gets the last bytes of a function that accepts, writes and closes at once; the slot is freed."""
     emulator = await serve(function("rawsocket.py"))
     for _ in range(20):  # whether the end comes with the 101 or just behind it is chance
         async with opened(emulator, "/say-and-end?hex=" + b"that is all".hex()) as peer:
@@ -435,7 +435,7 @@ async def test_function_that_ends_with_its_101(serve: Serve) -> None:
 
 
 async def test_function_that_ended_before_its_101_was_seen(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A function's end that comes while the front is busy with its 101 still ends the socket."""
+    """If the function closes while the front handles its 101, the socket still ends."""
 
     async def seen_late(upstream: Upstream) -> None:
         await eventually(upstream.transport.is_closing)
@@ -451,7 +451,7 @@ async def test_function_that_ended_before_its_101_was_seen(serve: Serve, monkeyp
 
 
 async def test_second_request_before_the_upgrade(serve: Serve) -> None:
-    """A connection that has carried plain requests can be upgraded, pipelined too."""
+    """A connection that has carried plain requests can be upgraded, also with pipelining."""
     emulator = await serve(function("rawsocket.py"))
     async with raw(emulator) as peer:
         await peer.send(b"GET /heads HTTP/1.1\r\nHost: fn.localhost\r\n\r\n" + handshake("/echo") + b"early")
@@ -623,7 +623,7 @@ async def test_close_in_pieces(serve: Serve) -> None:
 
 
 async def test_client_that_drops_the_connection(serve: Serve) -> None:
-    """The journal says 1006, by the client, where it went without a Close frame."""
+    """The journal says 1006 by the client if it disconnected without a Close frame."""
     emulator = await serve(function("rawsocket.py"))
     async with opened(emulator, "/listen?key=k") as peer:
         await peer.send(b"\x81\x82" + MASK + b"hi")
@@ -633,7 +633,7 @@ async def test_client_that_drops_the_connection(serve: Serve) -> None:
 
 
 async def test_function_that_drops_the_connection(serve: Serve) -> None:
-    """Client and journal say 1006, by the function, where it went without a Close frame."""
+    """Client and journal say 1006, by the function, if it disconnected without a Close frame."""
     emulator = await serve(function("rawsocket.py"))
     async with client(emulator, "/quit") as websocket:
         await websocket.send("go")
@@ -643,7 +643,7 @@ async def test_function_that_drops_the_connection(serve: Serve) -> None:
 
 
 async def test_client_that_is_reset_after_the_function_left(serve: Serve) -> None:
-    """The journal names the side that ended first, however the other one goes."""
+    """The journal names the side that ended first, however the other one ends."""
     emulator = await serve(function("rawsocket.py"))
     async with opened(emulator, "/quit") as peer:
         await peer.send(b"x")
@@ -654,7 +654,7 @@ async def test_client_that_is_reset_after_the_function_left(serve: Serve) -> Non
 
 
 async def test_instance_that_dies(serve: Serve) -> None:
-    """Client and journal say 1006, by the function, where its process ended; the next client gets a new instance."""
+    """Client and journal say 1006, by the function, if its process exited; the next client gets a new instance."""
     emulator = await serve(function())
     async with client(emulator) as websocket:
         await websocket.send("exit")
@@ -713,7 +713,7 @@ async def test_reset_by_the_function(serve: Serve) -> None:
 
 
 async def test_client_that_leaves_during_the_handshake(serve: Serve) -> None:
-    """The function's connection ends when the client leaves before the 101, and no socket is recorded."""
+    """If the client disconnects before the 101, the function's connection ends, and no socket is recorded."""
     emulator = await serve(function("rawsocket.py"))
     async with raw(emulator) as peer:
         await peer.send(handshake("/never?key=k"))
@@ -725,7 +725,7 @@ async def test_client_that_leaves_during_the_handshake(serve: Serve) -> None:
 
 
 async def test_stop_with_open_sockets(serve: Serve) -> None:
-    """The emulator's stop ends open sockets, records them, and returns."""
+    """Stopping the emulator closes open sockets and records them."""
     emulator = await serve(function("rawsocket.py"))
     async with contextlib.AsyncExitStack() as stack:
         # The first ten leave when their function does, the others hold on until they are cut.
@@ -758,7 +758,7 @@ async def test_timeout_cuts_without_a_word(serve: Serve) -> None:
 
 
 async def test_timeout_as_a_client_library_sees_it(serve: Serve) -> None:
-    """The client reports 1006 at the timeout, which steady pings do not put off."""
+    """The client reports 1006 at the timeout, which regular pings do not postpone."""
     emulator = await serve(function("chat.py", timeout=1))
     async with client(emulator) as websocket:
 
@@ -777,7 +777,7 @@ async def test_timeout_as_a_client_library_sees_it(serve: Serve) -> None:
 
 @contextlib.asynccontextmanager
 async def steered(clock: SteeredClock, timeout: int) -> AsyncIterator[Emulator]:
-    """An emulator whose time the test makes."""
+    """An emulator whose clock the test advances."""
     settings = Settings(listen="127.0.0.1:0", stopGrace=1)
     account = Account(functions=[function("rawsocket.py", timeout=timeout)], fcemu=settings)
     async with Emulator(account, clock=clock) as emulator:
@@ -808,7 +808,7 @@ async def test_timeout_counts_from_the_request(clock: SteeredClock) -> None:
 
 
 async def test_no_other_timer_touches_a_socket(clock: SteeredClock) -> None:
-    """An idle socket lives for the longest timeout that there is, and ends then."""
+    """An idle socket stays open for the longest possible timeout, and ends then."""
     async with steered(clock, timeout=86400) as emulator, opened(emulator, "/echo") as peer:
         for _ in range(8):
             clock.advance(10_000)
@@ -819,7 +819,7 @@ async def test_no_other_timer_touches_a_socket(clock: SteeredClock) -> None:
 
 
 async def test_nothing_of_the_http_phase_is_left(serve: Serve) -> None:
-    """The connection of an open socket is a socket's alone: no task and no timer of HTTP is left."""
+    """The connection of an open socket has no task and no timer of HTTP left."""
     emulator = await serve(function("rawsocket.py"))
     async with raw(emulator) as peer:
         await peer.send(b"GET /heads HTTP/1.1\r\nHost: fn.localhost\r\n\r\n")
@@ -834,7 +834,7 @@ async def test_nothing_of_the_http_phase_is_left(serve: Serve) -> None:
 
 
 async def test_socket_leaves_nothing_for_the_collector(serve: Serve) -> None:
-    """What a socket was made of is freed when it ends: no cycle of references keeps it until a collection."""
+    """The objects of a socket are freed when it ends: no reference cycle keeps them until a garbage collection."""
     emulator = await serve(function("rawsocket.py"))
     with uncollected() as left:
         for _ in range(5):
@@ -851,7 +851,7 @@ async def test_socket_leaves_nothing_for_the_collector(serve: Serve) -> None:
 
 
 async def plateau(value: Callable[[], Any]) -> Any:
-    """What a value is when it has stopped to change."""
+    """The value once it has stopped changing."""
     last, same = None, 0
     while same < 15:
         now = value()
@@ -864,7 +864,7 @@ async def plateau(value: Callable[[], Any]) -> Any:
 
 
 def held_back(emulator: Emulator) -> int:
-    """Bytes that the front itself keeps for those who do not read."""
+    """Bytes that the front buffers for peers that do not read."""
     return sum(
         pipe.transport.get_write_buffer_size()
         for tunnel in tunnels(emulator)
@@ -874,7 +874,7 @@ def held_back(emulator: Emulator) -> int:
 
 @pytest.mark.parametrize("with_the_101", [False, True])
 async def test_client_that_stalls(serve: Serve, with_the_101: bool) -> None:
-    """A function can write only so much to a client that does not read; when it reads, it gets everything."""
+    """A function can write only a limited amount to a client that does not read; when it reads, it gets everything."""
     size = 128 * MIB
     emulator = await serve(function("rawsocket.py", memorySize=1024))
     path = "/hello" if with_the_101 else "/flood"
@@ -901,7 +901,7 @@ async def test_client_that_stalls(serve: Serve, with_the_101: bool) -> None:
 
 @pytest.mark.parametrize("held", ["", "&held=yes"], ids=["after the 101", "before it too"])
 async def test_function_that_stalls(serve: Serve, held: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client can write only so much to a function that does not read; when it reads, it gets everything."""
+    """A client can write only a limited amount to a function that does not read; when it reads, it gets everything."""
     narrow: list[socket.socket] = []
 
     async def shrink(upstream: Upstream) -> None:
@@ -955,7 +955,7 @@ async def test_timeout_of_a_stalled_socket(serve: Serve) -> None:
 
 
 async def test_as_many_sockets_as_the_concurrency(serve: Serve) -> None:
-    """100 sockets share an instance of concurrency 100; the 101st gets 429; after one has closed the next is in."""
+    """100 sockets share an instance of concurrency 100; the 101st gets 429, until one of them is closed."""
     emulator = await serve(function(instanceConcurrency=100), quotas={"instances": 1})
     async with contextlib.AsyncExitStack() as stack:
         sockets = await asyncio.gather(*(stack.enter_async_context(client(emulator)) for _ in range(100)))

@@ -61,7 +61,7 @@ def test_ratio_is_the_median_of_the_rounds_ratios() -> None:
 
 
 def test_difference_is_the_median_of_the_rounds_differences() -> None:
-    """Likewise in microseconds."""
+    """The difference is the median of the rounds' differences, in microseconds."""
     ones, others = [run(front=0.3), run(front=0.5), run(front=0.9)], [run(front=0.1), run(front=0.4), run(front=0.1)]
     assert figures.difference(ones, others) == pytest.approx(200.0)
 
@@ -75,7 +75,7 @@ def test_there_is_no_ratio_to_what_was_not_measured() -> None:
 
 
 def test_row_that_failed_is_not_compared() -> None:
-    """Runs before a failure count for nothing."""
+    """Runs before a failure do not count."""
     of = measured("echo-1", nginx=[run()], fcemu=[run()])
     assert of.ratio("fcemu") == 1.0
     of.without["nginx"] = "failed: it did"
@@ -91,7 +91,7 @@ def test_wrk_is_understood() -> None:
     "more", ["  Non-2xx or 3xx responses: 7\n", "  Socket errors: connect 0, read 1, write 0, timeout 0\n"]
 )
 def test_answer_of_another_kind_fails_a_run(more: str) -> None:
-    """What wrk counts as an error leaves no figures."""
+    """A run in which wrk counts errors has no figures."""
     with pytest.raises(Failed, match=more.strip()):
         parsed(WRK + more)
 
@@ -100,7 +100,7 @@ def test_answer_of_another_kind_fails_a_run(more: str) -> None:
     "text", ["", "unable to connect to 127.0.0.1:1 Connection refused\n", WRK.replace("51602 requests", "0 requests")]
 )
 def test_run_of_wrk_without_requests_fails(text: str) -> None:
-    """No request is no measurement."""
+    """A run without requests is not a measurement."""
     with pytest.raises(Failed):
         parsed(text)
 

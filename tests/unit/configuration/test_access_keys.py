@@ -29,7 +29,7 @@ def test_environment_holds_a_pair_or_none() -> None:
     [("anonymous", "none", False), ("function", "none", True), ("anonymous", "function", True)],
 )
 def test_keys_are_wanted_where_signatures_are_checked(trigger: str, domain: str, expected: bool) -> None:
-    """A signed trigger or domain wants keys; an account without one does not."""
+    """An account verifies signatures if one of its triggers or domains does."""
     config: dict[str, Any] = {"methods": ["GET"], "authType": trigger}
     account = Account.model_validate(
         {
@@ -47,7 +47,7 @@ def test_keys_are_wanted_where_signatures_are_checked(trigger: str, domain: str,
 
 
 def test_made_pair_is_made_of_its_random_digits() -> None:
-    """A pair for one run has nothing guessable in its secret, and shows none of it."""
+    """The secret of a generated key pair is random, and its id shows nothing of it."""
     key = access_keys.generate("0123456789ab" + "c" * 36)
     assert (key.accessKeyId, key.accessKeySecret) == ("fcemu-0123456789ab", "c" * 36)
     assert "c" * 36 not in repr(key)

@@ -26,12 +26,12 @@ def domain(**more: Any) -> list[dict[str, Any]]:
 
 
 def test_good_configuration_has_no_findings() -> None:
-    """A configuration that will work gets no warning."""
+    """A configuration without problems gets no warning."""
     assert found(customDomains=domain()) == []
 
 
 def test_trigger_without_get() -> None:
-    """A trigger without GET is told that WebSockets answer 403, and what to write."""
+    """A warning about a trigger without GET says that WebSockets get 403, and what to write."""
     (finding,) = found(config={"methods": ["POST", "PUT"]})
     assert finding.subject == "trigger f/http"
     assert "403" in finding.text
@@ -39,7 +39,7 @@ def test_trigger_without_get() -> None:
 
 
 def test_unwritten_timeout() -> None:
-    """An unwritten timeout is told to cut sockets after 3 seconds; a written 3 is the author's choice."""
+    """A warning about a timeout that is not set says that sockets are cut after 3 seconds; an explicit 3 gets none."""
     function = {key: value for key, value in GOOD.items() if key != "timeout"}
     (finding,) = advice(Account.model_validate({"functions": [function]}))
     assert finding.subject == "function f"
@@ -49,28 +49,28 @@ def test_unwritten_timeout() -> None:
 
 
 def test_single_concurrency_with_sockets() -> None:
-    """Concurrency 1 on a function that takes sockets is told to give each its own instance."""
+    """A warning about concurrency 1 says that each socket gets its own instance."""
     (finding,) = found({"instanceConcurrency": 1})
     assert finding.subject == "function f"
     assert "instance of its own" in finding.text
 
 
 def test_single_concurrency_without_sockets() -> None:
-    """Concurrency 1 on a function that takes no sockets is fine."""
+    """Concurrency 1 without sockets gets no warning."""
     assert [finding.subject for finding in found({"instanceConcurrency": 1}, {"methods": ["POST"]})] == [
         "trigger f/http"
     ]
 
 
 def test_function_without_trigger() -> None:
-    """A function without a trigger is told that its address answers 404."""
+    """A warning about a function without a trigger says that its address answers 404."""
     (finding,) = found({"triggers": []})
     assert finding.subject == "function f"
     assert "404 TriggerNotFound" in finding.text
 
 
 def test_keys_without_effect() -> None:
-    """Keys without effect here are named in one finding, unless they only repeat the default."""
+    """One warning names all keys without a local effect, unless they only repeat the default."""
     (finding,) = found({"role": "acs:ram::1:role/x", "diskSize": 512, "internetAccess": False})
     assert finding.text.startswith("`role` and `internetAccess` are accepted but without effect here")
     (finding,) = found({"diskSize": 10240})
@@ -78,7 +78,7 @@ def test_keys_without_effect() -> None:
 
 
 def test_cors_and_rewrite_are_not_emulated() -> None:
-    """corsConfig and rewriteConfig are told to be accepted but not emulated, wherever they stand."""
+    """A warning says that corsConfig and rewriteConfig are accepted but not emulated."""
     (finding,) = found(config={"corsConfig": {"allowOrigins": ["*"]}})
     assert finding.subject == "trigger f/http"
     assert "not emulated yet" in finding.text

@@ -1,4 +1,4 @@
-"""What a configuration file's text becomes: an account, or every mistake with its line."""
+"""A configuration file becomes an account, or every mistake with its line."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ resources:
 
 @pytest.fixture
 def load_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
-    """Loads a text as `trigger.yaml`, a relative path, beside a folder `code`."""
+    """Loads a text as `trigger.yaml`, a relative path, next to a folder `code`."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "code").mkdir()
 
@@ -159,7 +159,7 @@ def mistake(load_text: Load, text: str) -> str:
 
 
 def test_one_function_at_the_top(load_text: Load, tmp_path: Path) -> None:
-    """One function's props stand at the top, beside the account's keys."""
+    """The keys of one function are at the top level, next to those of the account."""
     configuration = load_text(
         "functionName: echo\ncode: code\naccountId: 42\nfcemu: {listen: 127.0.0.1:0, envFile: .env}\n"
         "customDomains: [{domainName: a.com, routeConfig: {routes: [{path: /*, functionName: echo}]}}]\n"
@@ -176,7 +176,7 @@ def test_one_function_at_the_top(load_text: Load, tmp_path: Path) -> None:
 
 
 def test_several_functions(load_text: Load) -> None:
-    """Several functions stand in a list."""
+    """Several functions are written in a list."""
     account = load_text("functions:\n- {functionName: a}\n- {functionName: b}\naccountId: '7'\n").account
     assert [function.functionName for function in account.functions] == ["a", "b"]
     assert account.accountId == "7"
@@ -206,7 +206,7 @@ def test_s_yaml(load_text: Load, tmp_path: Path) -> None:
 
 
 def test_s_yaml_lines(load_text: Load) -> None:
-    """Mistakes in an s.yaml have their lines, also those in a merged block, which is told once."""
+    """Mistakes in an s.yaml have their lines; one in a merged block is reported once."""
     text = S_YAML
     for right, wrong in (
         ("timeout: 900", "timeout: 900000"),
@@ -241,7 +241,7 @@ def test_s_yaml_reads_the_environment(load_text: Load, monkeypatch: pytest.Monke
 
 
 def test_s_yaml_ignores_are_told(load_text: Load) -> None:
-    """What an s.yaml has beyond web functions is left out, with its line."""
+    """The parts of an s.yaml that are not web functions are left out, and reported with their lines."""
     text = "resources:\n  web: {component: fc3, props: {functionName: f}}\n  bucket: {component: oss}\n"
     assert [str(note) for note in load_text(text).ignored] == [
         "trigger.yaml:3: resources.bucket: component `oss` has no HTTP trigger; fcemu reads only fc3 and fc3-domain"
@@ -249,7 +249,7 @@ def test_s_yaml_ignores_are_told(load_text: Load) -> None:
 
 
 def test_old_s_yaml_is_recognised(load_text: Load) -> None:
-    """An s.yaml of edition 1 is told apart from a function with odd keys."""
+    """An s.yaml of edition 1 is recognised, and not taken for a function with unknown keys."""
     assert "edition 1" in mistake(load_text, "edition: 1.0.0\nservices:\n  f: {component: fc}\n")
 
 
@@ -272,7 +272,7 @@ functions:
 
 
 def test_merges(load_text: Load) -> None:
-    """What is written wins over what is merged, wherever `<<` stands; the first merged mapping wins."""
+    """Own keys take precedence over merged ones, wherever `<<` is; of merged mappings the first one does."""
     a, b, c = load_text(MERGED).account.functions
     assert (a.timeout, b.timeout, c.timeout) == (60, 60, 70)
     assert b.environmentVariables == {"A": "1", "B": "2"}
@@ -280,7 +280,7 @@ def test_merges(load_text: Load) -> None:
 
 
 def test_merged_mistakes_keep_their_line(load_text: Load) -> None:
-    """A mistake in an anchor is told on the anchor's line, once, while another on the merging side has its own."""
+    """A mistake in an anchor is reported once, on the line of the anchor; others have their own lines."""
     text = MERGED.replace("timeout: 60", "timeout: 0").replace("timeout: 70", "timeout: -1")
     assert [found.split(": ", 2)[:2] for found in mistakes(load_text, text)] == [
         ["trigger.yaml:4", "functions[0].timeout"],
@@ -302,14 +302,14 @@ def test_endless_structures_are_refused(load_text: Load, text: str) -> None:
 
 
 def test_multiplying_anchors_are_refused(load_text: Load) -> None:
-    """Anchors that multiply to millions of values are a mistake, and soon."""
+    """Nested aliases that expand to millions of values are a mistake, which is found quickly."""
     lines = ["l0: &l0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 10)}]" for n in range(1, 9)]
     assert "expand to more than" in mistake(load_text, "\n".join(lines))
 
 
 def test_scalars_are_those_of_serverless_devs(load_text: Load) -> None:
-    """Words such as `on`, times and dates are text; leading zeros are decimal."""
+    """Words such as `on`, times and dates are strings; numbers with leading zeros are decimal."""
     text = "functionName: f\ntimeout: 060\nenvironmentVariables: {A: on, B: 12:30, C: 2024-01-01, D: 1.50, E: 0x10}\n"
     (function,) = load_text(text).account.functions
     assert function.timeout == 60
@@ -320,7 +320,7 @@ def test_scalars_are_those_of_serverless_devs(load_text: Load) -> None:
 
 
 def test_trigger_config_as_json(load_text: Load) -> None:
-    """A trigger's configuration, and its authConfig in turn, may be JSON texts."""
+    """A trigger's configuration, and the authConfig in it, may be strings with JSON."""
     auth = {"jwks": {"keys": [{"kty": "oct", "k": "c2VjcmV0"}]}}
     config = {"methods": ["GET"], "authType": "jwt", "authConfig": json.dumps(auth)}
     text = f"functionName: f\ntriggers:\n- triggerName: t\n  triggerConfig: '{json.dumps(config)}'\n"
@@ -329,7 +329,7 @@ def test_trigger_config_as_json(load_text: Load) -> None:
 
 
 def test_mistakes_in_json_are_told(load_text: Load) -> None:
-    """A mistake in a JSON text has the line of the text and the key path within it."""
+    """A mistake in a string with JSON has the line of the string and the key path within it."""
     text = "functionName: f\ntriggers:\n- triggerName: t\n  triggerConfig: '%s'\n"
     assert mistake(load_text, text % '{"methods": ["get"]}').startswith(
         "trigger.yaml:4: triggers[0].triggerConfig.methods[0]: expected GET, POST,"
@@ -339,7 +339,7 @@ def test_mistakes_in_json_are_told(load_text: Load) -> None:
 
 
 def test_domain_auth_info_as_json(load_text: Load) -> None:
-    """A domain's authInfo may be a JSON text, and empty texts mean nothing."""
+    """A domain's authInfo may be a string with JSON, and an empty string means nothing."""
     auth = '{"users": [{"userName": "administrator", "password": "Correct-horse-1!"}]}'
     text = (
         "functionName: f\ncustomDomains:\n"
@@ -397,7 +397,7 @@ triggers:
 def test_mistakes_in_auth_config_have_their_line(
     load_text: Load, right: str, wrong: str, line: int, key: str, said: str
 ) -> None:
-    """A mistake in a trigger's authConfig is told with its line, its key and what to write."""
+    """A mistake in a trigger's authConfig is reported with its line, its key and what to write."""
     text = JWT.replace("n: AQAB", f"n: {'qdTfBoJc9lL5EJte' * 16}")
     assert load_text(text).account.functions[0].triggers[0].triggerConfig.auth is not None
     found = mistakes(load_text, text.replace(right, wrong, 1))
@@ -444,7 +444,7 @@ def test_mistakes_in_auth_config_have_their_line(
     ],
 )
 def test_auth_config_must_fit_its_type(load_text: Load, auth: str, said: str) -> None:
-    """An authConfig that is missing or of another form is told once, without a secret in the message."""
+    """An authConfig that is missing or malformed is reported once, without a secret in the message."""
     text = f"functionName: f\ntriggers:\n- triggerName: t\n  triggerConfig: {{methods: [GET], {auth}}}\n"
     found = mistakes(load_text, text)
     assert sum(said in one for one in found) == 1, found
@@ -463,7 +463,7 @@ def test_domains_auth_info_is_checked_like_a_triggers(load_text: Load) -> None:
 
 
 def test_other_triggers_are_left_out(load_text: Load) -> None:
-    """Triggers of other types load and are told as ignored; the lines of the rest stay right."""
+    """Triggers of other types are reported as ignored; the lines of the others stay right."""
     text = """\
 functionName: f
 triggers:
@@ -499,7 +499,7 @@ def test_code_defaults_to_the_files_folder(load_text: Load, tmp_path: Path) -> N
     ],
 )
 def test_code_must_be_a_folder(load_text: Load, code: str, said: str) -> None:
-    """Code that is not a folder of this machine is a mistake."""
+    """Code that is not a local folder is a mistake."""
     found = mistake(load_text, f"functionName: f\ncode: {code}\n")
     assert found.startswith("trigger.yaml:2: code: ")
     assert said in found
@@ -583,7 +583,7 @@ def test_code_must_be_a_folder(load_text: Load, code: str, said: str) -> None:
     ],
 )
 def test_a_mistake_is_explained(load_text: Load, line: str, said: str) -> None:
-    """A mistake on line 2 is told with what was expected, what is there and what to write."""
+    """A mistake on line 2 is reported with what was expected, what was found and what to write."""
     found = mistakes(load_text, f"functionName: f\n{line}\n")
     assert all(one.startswith("trigger.yaml:2: ") or "functionName: unknown" in one for one in found)
     assert any(said in one for one in found), found
@@ -597,7 +597,7 @@ def test_secrets_are_not_printed(load_text: Load) -> None:
 
 
 def test_a_functions_key_beside_the_list(load_text: Load) -> None:
-    """A function's key beside `functions:` is told where it belongs."""
+    """A function's key next to `functions:` is reported with the place where it belongs."""
     assert mistake(load_text, "functions:\n- {functionName: f}\ntimeout: 5\n") == (
         "trigger.yaml:3: timeout: unknown key; did you mean `functions[0].timeout`?"
     )
@@ -629,7 +629,7 @@ fcemu: {listen: "8080", strat: lazy}
 
 
 def test_all_mistakes_at_once(load_text: Load) -> None:
-    """Every mistake is told at once, in the order of lines, whichever stage found it."""
+    """All mistakes are reported at once, in the order of lines, whichever stage found them."""
     found = [":".join(one.split(":", 3)[1:3]) for one in mistakes(load_text, ALL_WRONG)]
     assert found == [
         "1: functionName",
@@ -655,7 +655,7 @@ def test_all_mistakes_at_once(load_text: Load) -> None:
 
 
 def test_rules_between_values_are_told_beside_others(load_text: Load) -> None:
-    """A rule between several values is checked although single values are wrong, too."""
+    """Rules between several values are applied even if other values are wrong."""
     text = """\
 timeout: 0
 functionName: f
@@ -707,14 +707,14 @@ customDomains:
     ],
 )
 def test_broken_texts_are_explained(load_text: Load, text: str, line: int, said: str) -> None:
-    """A text that is no configuration is one mistake, on its line, with advice."""
+    """A text that is not a configuration is one mistake, on its line, with advice."""
     found = mistake(load_text, text)
     assert found.startswith(f"trigger.yaml:{line}: ")
     assert said in found
 
 
 def test_missing_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A missing file is a mistake that names the file as given, and one that is there."""
+    """A missing file is a mistake that names the file as given, and suggests one that exists."""
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match=r"^trigger\.yaml:1: this file does not exist; `fcemu serve --example`"):
         load(Path("trigger.yaml"))
@@ -724,7 +724,7 @@ def test_missing_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_folder(tmp_path: Path) -> None:
-    """A folder is a mistake that names the configuration in it."""
+    """A folder instead of a file is a mistake that suggests the configuration in it."""
     with pytest.raises(ConfigError, match="this is a folder, not a file; pass the YAML file in it"):
         load(tmp_path)
     (tmp_path / "trigger.yaml").write_text("functionName: f\n")
@@ -733,7 +733,7 @@ def test_folder(tmp_path: Path) -> None:
 
 
 def test_other_encodings(tmp_path: Path) -> None:
-    """A file that is not UTF-8 is a mistake on the line of the first odd byte; a byte order mark is none."""
+    """A file that is not UTF-8 is a mistake on the line of the first invalid byte; a byte order mark is allowed."""
     path = tmp_path / "trigger.yaml"
     path.write_bytes("functionName: f\ndescription: Grüße\n".encode("latin-1"))
     with pytest.raises(ConfigError, match=r"yaml:2: this line is not UTF-8"):
@@ -743,7 +743,7 @@ def test_other_encodings(tmp_path: Path) -> None:
 
 
 def test_unreadable_path() -> None:
-    """A path that no system takes is a mistake, too."""
+    """An invalid path is a mistake."""
     with pytest.raises(ConfigError, match="the file cannot be read"):
         load(Path("a\0b"))
 
@@ -792,7 +792,7 @@ def test_the_example_loads() -> None:
 
 @pytest.mark.parametrize("name", sorted({key for found in models() for key in found.model_fields}))
 def test_the_example_has_every_key(name: str) -> None:
-    """Each key of each model stands in the example, as a key or in a comment."""
+    """Each key of each model is in the example, as a key or in a comment."""
     text = (ROOT / "trigger.example.yaml").read_text()
     assert re.search(rf"(?<!\w){name}:", text)
 

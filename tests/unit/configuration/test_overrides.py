@@ -1,4 +1,4 @@
-"""Which account a test means."""
+"""Overriding keys of a configuration."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TWO: dict[str, Any] = {"functions": [{"functionName": "chat"}, {"functionName": 
 
 
 def made(configuration: Any, function: str | None = None, **changes: Any) -> Account:
-    """The variant of a configuration in /project."""
+    """The account of a configuration in /project, with overrides."""
     where = ("test_chat.py", 7)
     return with_overrides(
         configuration, changes, function=function, folder=Path("/project"), where=where, jwks=lambda: OURS.jwks()
@@ -34,14 +34,14 @@ def made(configuration: Any, function: str | None = None, **changes: Any) -> Acc
 
 
 def wrong(configuration: Any, function: str | None = None, **changes: Any) -> str:
-    """What is said about a variant that cannot be."""
+    """The error message for overrides that are not valid."""
     with pytest.raises(ConfigError) as caught:
         made(configuration, function, **changes)
     return str(caught.value)
 
 
 def test_mapping_of_one_function() -> None:
-    """A mapping may be one function's keys, the account's beside them; its code is relative to the folder."""
+    """A mapping may have the keys of one function and of the account; code is relative to the folder."""
     account = made({**ONE, "code": "src"})
     assert [function.code for function in account.functions] == ["/project/src"]
     assert made(account, code="other").functions[0].code == "/project/other"
@@ -49,45 +49,45 @@ def test_mapping_of_one_function() -> None:
 
 
 def test_mapping_of_several_functions() -> None:
-    """A mapping may list functions; a code folder that is absolute stays."""
+    """A mapping may list functions; an absolute code folder is kept."""
     functions = [{"functionName": "chat"}, {"functionName": "api", "code": "/elsewhere"}]
     account = made({"functions": functions})
     assert [function.code for function in account.functions] == ["/project", "/elsewhere"]
 
 
 def test_mapping_is_left_as_it_was() -> None:
-    """What a fixture returned once can be used for the next test."""
+    """The mapping is not changed, so a fixture can return it again."""
     configuration = json.loads(json.dumps(ONE))
     made(configuration, timeout=2, triggerConfig={"authType": "jwt"})
     assert configuration == ONE
 
 
 def test_keys_are_changed() -> None:
-    """A key of the function replaces what is there; the others stay."""
+    """A key of the function is replaced; the others stay."""
     function = made(ONE, timeout=2, instanceConcurrency=7).functions[0]
     assert (function.timeout, function.instanceConcurrency, function.functionName) == (2, 7, "chat")
 
 
 def test_mappings_are_merged_and_none_takes_away() -> None:
-    """A mapping changes only the keys that it has; None is the default again."""
+    """A mapping changes only the keys that it has; None restores the default."""
     function = made(ONE, environmentVariables={"B": "2"}, timeout=None).functions[0]
     assert function.environmentVariables == {"A": "1", "B": "2"}
     assert function.timeout == 3
 
 
 def test_account_keys_are_changed() -> None:
-    """Keys of the account stand beside those of the function."""
+    """Keys of the account can be overridden next to those of the function."""
     account = made(ONE, quotas={"instances": 2}, fcemu={"freeze": "off"})
     assert (account.quotas.instances, account.fcemu.freeze, account.fcemu.stopGrace) == (2, "off", 1)
 
 
 def test_account_keys_need_no_function() -> None:
-    """With several functions, keys of the account alone belong to nobody."""
+    """Overriding only keys of the account needs no function name, even with several functions."""
     assert made(TWO, quotas={"instances": 2}).quotas.instances == 2
 
 
 def test_trigger_config_is_that_of_the_first_trigger() -> None:
-    """Its keys are merged; a function without a trigger gets one."""
+    """`triggerConfig` is merged into that of the first trigger; a function without a trigger gets one."""
     config = made(ONE, triggerConfig={"methods": ["POST"]}).functions[0].triggers[0].triggerConfig
     assert (config.methods, config.authType) == (["POST"], "anonymous")
     (trigger,) = made(TWO, "chat", triggerConfig={"methods": ["POST"]}).functions[0].triggers
@@ -95,12 +95,12 @@ def test_trigger_config_is_that_of_the_first_trigger() -> None:
 
 
 def test_function_is_named() -> None:
-    """With several functions the change is that of the named one."""
+    """With several functions, the overrides apply to the named one."""
     assert [function.timeout for function in made(TWO, "api", timeout=9).functions] == [3, 9]
 
 
 def test_unclear_or_unknown_function() -> None:
-    """It is said whose keys could be meant."""
+    """If the function is missing or unknown, the error lists the functions."""
     assert wrong(TWO, timeout=9) == (
         "test_chat.py:7: there are several functions; say which one these keys belong to: function= one of chat, api"
     )
@@ -108,7 +108,7 @@ def test_unclear_or_unknown_function() -> None:
 
 
 def test_all_that_is_wrong_is_said_with_the_place() -> None:
-    """The text is the configuration's own, and names the test."""
+    """All mistakes are reported as for a file, with the file and line of the test."""
     lines = wrong(ONE, timeout="2", tiemout=3, triggerConfig={"methods": ["FETCH"]}).splitlines()
     assert (
         "test_chat.py:7: timeout: expected a whole number from 1 to 86400, found the string '2'; "
@@ -120,19 +120,19 @@ def test_all_that_is_wrong_is_said_with_the_place() -> None:
 
 @pytest.mark.parametrize("configuration", [{}, {"functions": None}, {"functions": ["chat"]}, {"fcemu": 3}])
 def test_malformed_mapping_is_explained(configuration: dict[str, Any]) -> None:
-    """What is no configuration at all is a finding, not a traceback."""
+    """A malformed mapping is reported, not a traceback."""
     assert wrong(configuration).startswith("test_chat.py:7: ")
 
 
 def test_account_is_changed_as_it_was_written() -> None:
-    """What a file did not say is open to other defaults: with sessions `instanceConcurrency` is 200."""
+    """Keys that a file does not set follow changed defaults: with sessions, `instanceConcurrency` is 200."""
     account = made(made(ONE), sessionAffinity="GENERATED_COOKIE")
     assert account.functions[0].instanceConcurrency == 200
     assert made(made(ONE)) == made(ONE)
 
 
 def test_key_lets_in_wherever_a_jwt_does() -> None:
-    """The kit's key is added to those of triggers and domains, in each form that these have."""
+    """The kit's key is added to the keys of triggers and domains, in each form that these can have."""
     theirs = KeyPair.generate()
     domain = {
         "domainName": "chat.example.com",
@@ -149,13 +149,13 @@ def test_key_lets_in_wherever_a_jwt_does() -> None:
 
 
 def test_key_is_enough() -> None:
-    """A test that wants a JWT need not have a key of its own."""
+    """The kit's key is enough for a JWT trigger without keys."""
     auth = made(ONE, triggerConfig={"authType": "jwt"}).functions[0].triggers[0].triggerConfig.auth
     assert [key["kid"] for key in auth.jwks.keys] == [OURS.kid]  # type: ignore[union-attr]
 
 
 def test_no_key_is_made_where_none_is_wanted() -> None:
-    """Making one takes time."""
+    """Without a JWT trigger, no key is generated, because that takes time."""
 
     def never() -> dict[str, Any]:
         raise AssertionError
@@ -165,5 +165,5 @@ def test_no_key_is_made_where_none_is_wanted() -> None:
 
 @pytest.mark.parametrize("auth", ["no JSON", [], {"jwks": []}, {"jwks": {"keys": 1}}])
 def test_malformed_jwt_configuration_is_explained(auth: object) -> None:
-    """A key cannot be added to what has another form; what is wrong with it is said."""
+    """A key cannot be added to a malformed configuration, whose mistakes are reported."""
     assert "authConfig" in wrong(ONE, triggerConfig={"authType": "jwt", "authConfig": auth})

@@ -14,7 +14,7 @@ TRIGGER = {"triggerName": "http", "triggerType": "http", "triggerConfig": {"meth
 
 
 def of(props: dict[str, Any], environment: dict[str, str] | None = None, **document: Any) -> Translation:
-    """The translation of one fc3 resource named `web`."""
+    """The translation of an fc3 resource named `web`."""
     props = {"functionName": "f", "triggers": [TRIGGER], **props}
     return translate(
         {"resources": {"web": {"component": "fc3", "props": props}}, **document},
@@ -49,7 +49,7 @@ def test_component_versions_are_fc3(component: str) -> None:
 
 
 def test_fc_component_is_refused() -> None:
-    """The FC 2.0 component is a problem that says to use fc3."""
+    """The FC 2.0 component is a mistake whose message says to use fc3."""
     translation = of_resources(old={"component": "fc", "props": {}})
     (finding,) = translation.mistakes
     assert finding.path == ("resources", "old", "component")
@@ -77,7 +77,7 @@ def test_no_function_is_a_problem() -> None:
     [None, [], "web", {"web": None}, {"web": {}}, {"web": {"component": 3}}, {"web": {"component": "fc3"}}],
 )
 def test_wrong_structure_is_a_problem(resources: object) -> None:
-    """A structure that is not that of an s.yaml is a problem, not an exception."""
+    """A malformed s.yaml is a mistake, not an exception."""
     assert len(translate({"resources": resources}, {}).mistakes) == 1
 
 
@@ -114,7 +114,7 @@ def test_wrong_structure_is_a_problem(resources: object) -> None:
     ],
 )
 def test_expressions(written: str, value: object) -> None:
-    """An expression has its value; alone it keeps its type, within a text it is text."""
+    """An expression that is alone keeps the type of its value; within a longer string it is text."""
     variables = {
         "region": "cn-beijing",
         "number": 60,
@@ -130,7 +130,7 @@ def test_expressions(written: str, value: object) -> None:
 
 
 def test_this_is_where_the_expression_stands() -> None:
-    """`this`, reached over another resource, is that other resource."""
+    """`this` in a value that another resource refers to is the resource that contains it."""
     one = {"component": "fc3", "props": {"functionName": "one", "description": "${resources.two.props.description}"}}
     two = {"component": "fc3", "props": {"functionName": "two", "description": "I am ${this.props.functionName}"}}
     functions = of_resources(one=one, two=two).account["functions"]
@@ -138,7 +138,7 @@ def test_this_is_where_the_expression_stands() -> None:
 
 
 def test_environment_variables_stay_text() -> None:
-    """A variable that comes from the environment stays the text it is."""
+    """In environmentVariables, a value from the environment stays a string."""
     translation = of({"environmentVariables": {"FLAG": "${env('FLAG')}"}}, {"FLAG": "true"})
     assert translation.account["functions"][0]["environmentVariables"] == {"FLAG": "true"}
 
@@ -157,7 +157,7 @@ def test_environment_variables_stay_text() -> None:
     ],
 )
 def test_expressions_without_a_value_are_problems(written: str, said: str) -> None:
-    """An expression without a value is a problem that names it, where it is written."""
+    """An expression without a value is a mistake that names it, on its line."""
     translation = of({"description": written}, vars={"loop": "${vars.loop}", "mapping": {}})
     (finding,) = translation.mistakes
     assert finding.path == ("resources", "web", "props", "description")
@@ -165,7 +165,7 @@ def test_expressions_without_a_value_are_problems(written: str, said: str) -> No
 
 
 def test_expressions_in_keys_without_effect_do_not_matter() -> None:
-    """A key without effect here is left out if only the cloud knows its value."""
+    """A key without a local effect is left out if only the cloud knows its value."""
     translation = of({"role": "${resources.role.output.arn}", "logConfig": {"project": "${vars.p}"}}, vars={"p": "x"})
     assert translation.mistakes == []
     assert [finding.path[-1] for finding in translation.ignored] == ["role"]
@@ -173,7 +173,7 @@ def test_expressions_in_keys_without_effect_do_not_matter() -> None:
 
 
 def test_props_of_the_tool_are_ignored() -> None:
-    """A prop that only the tool knows is left out, an unknown one is left for the model to refuse."""
+    """A prop that only the tool uses is left out; an unknown one is left for the models to refuse."""
     translation = of({"tracingConfig": {}, "timeuot": 3})
     assert [finding.path[-1] for finding in translation.ignored] == ["tracingConfig"]
     assert "timeuot" in translation.account["functions"][0]
@@ -214,14 +214,14 @@ def test_custom_domain_prop_becomes_a_domain() -> None:
 
 
 def test_automatic_domain_is_skipped() -> None:
-    """A domain name that the cloud would invent is left out."""
+    """A domain with a generated name is left out."""
     translation = of({"customDomain": {"domainName": "auto", "protocol": "HTTP", "route": {"path": "/*"}}})
     assert "customDomains" not in translation.account
     assert [finding.path[-1] for finding in translation.ignored] == ["domainName"]
 
 
 def test_functions_share_a_domain() -> None:
-    """Two functions' routes under one domain name are one domain's routes."""
+    """The routes of two functions under one domain name become the routes of one domain."""
 
     def web(name: str, path: str) -> dict[str, Any]:
         domain = {"domainName": "a.com", "route": {"path": path}}
@@ -251,7 +251,7 @@ def test_fc3_domain_becomes_a_domain() -> None:
 
 
 def test_account_keys_stand_beside_resources() -> None:
-    """The account's keys are read beside `resources`, its domains before those of the resources."""
+    """Keys of the account are read next to `resources`; its domains come before those of the resources."""
     own = {"domainName": "own.com", "routeConfig": {"routes": []}}
     props = {"customDomain": {"domainName": "a.com", "route": {"path": "/*"}}}
     translation = of(props, accountId="42", customDomains=[own], fcemu={"start": "lazy"}, edition="3.0.0")
@@ -262,12 +262,12 @@ def test_account_keys_stand_beside_resources() -> None:
 
 
 def test_unknown_top_level_keys_are_ignored() -> None:
-    """A top-level key that is nobody's is left out, and said so."""
+    """An unknown top-level key is left out and reported."""
     assert [finding.path for finding in of({}, fcmeu={}).ignored] == [("fcmeu",)]
 
 
 def test_extends_are_problems() -> None:
-    """Files and templates to extend are not read, which is a problem rather than a surprise."""
+    """`extend` is not supported, and is reported as a mistake."""
     assert [finding.path for finding in of({}, extend="base.yaml").mistakes] == [("extend",)]
     resource = {"component": "fc3", "extend": {"name": "base"}, "props": {}}
     assert [finding.path for finding in of_resources(web=resource).mistakes] == [("resources", "web", "extend")]
@@ -287,7 +287,7 @@ def test_document_is_left_alone() -> None:
 
 
 def test_domain_of_a_function_must_be_a_mapping() -> None:
-    """A `customDomain` of another form is a mistake at its place."""
+    """A malformed `customDomain` is a mistake on its line."""
     (finding,) = of({"customDomain": "ws.example.com"}).mistakes
     assert finding.path == ("resources", "web", "props", "customDomain")
 
@@ -306,7 +306,7 @@ def test_route_of_another_form_is_left_to_the_models() -> None:
 
 
 def test_automatic_domain_of_a_resource_is_ignored() -> None:
-    """An fc3-domain whose name the cloud would invent is left out."""
+    """An fc3-domain with a generated name is left out."""
     translation = of_resources(
         web={"component": "fc3", "props": {"functionName": "f", "triggers": [TRIGGER]}},
         domain={"component": "fc3-domain", "props": {"domainName": "auto", "routeConfig": {"routes": []}}},
@@ -316,7 +316,7 @@ def test_automatic_domain_of_a_resource_is_ignored() -> None:
 
 
 def test_domain_of_another_form_is_no_other_functions_domain() -> None:
-    """Routes are joined only where both descriptions of a domain have a list of them."""
+    """Routes are merged only if both definitions of a domain have a list of routes."""
     web = {
         "functionName": "f",
         "triggers": [TRIGGER],
@@ -331,7 +331,7 @@ def test_domain_of_another_form_is_no_other_functions_domain() -> None:
 
 @pytest.mark.parametrize("props", [{"triggers": "none"}, {"customDomain": {"domainName": "a.test"}}])
 def test_function_that_may_be_reached_is_kept(props: dict[str, Any]) -> None:
-    """A function of a built-in runtime is kept where a domain, or something unreadable, may lead to it."""
+    """A function of a built-in runtime is kept if a domain or an unreadable trigger may lead to it."""
     translation = of_resources(
         web={"component": "fc3", "props": {"functionName": "f", "runtime": "python3.10", **props}}
     )

@@ -1,4 +1,4 @@
-"""On which line something is written, in each of the three shapes of a configuration."""
+"""The lines of functions, triggers and domains in each of the three shapes of a configuration."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ resources:
 
 
 def test_lines_of_one_function() -> None:
-    """With one function at the top its name, its triggers and the domains beside it are found."""
+    """With one function at the top level, its name, its triggers and the domains are found."""
     lines = SourceLines(ONE, {})
     assert lines.line("echo") == 1
     assert lines.line("echo", "prod") == 4
@@ -62,7 +62,7 @@ def test_lines_of_one_function() -> None:
 
 
 def test_lines_of_several_functions() -> None:
-    """In a list each function is found by its name, in any case, and the triggers of an alias where they stand."""
+    """In a list, each function is found by its name, in any case, and triggers of an alias at their anchor."""
     lines = SourceLines(SEVERAL, {})
     assert lines.line("one") == 3
     assert lines.line("two") == 6
@@ -70,7 +70,7 @@ def test_lines_of_several_functions() -> None:
 
 
 def test_lines_of_an_s_yaml() -> None:
-    """In an s.yaml the resources' own lines are found, expressions and triggers of other types notwithstanding."""
+    """In an s.yaml the lines of resources are found, despite expressions and triggers of other types."""
     lines = SourceLines(S_YAML, {})
     assert lines.line("chat") == 8
     assert lines.line("chat", "http") == 13
@@ -78,7 +78,7 @@ def test_lines_of_an_s_yaml() -> None:
 
 
 def test_what_is_not_there_is_on_the_first_line() -> None:
-    """What is about no function, or one that is not there, is on line 1; an unknown trigger is its function's."""
+    """An unknown function is on line 1; an unknown trigger is on the line of its function."""
     lines = SourceLines(SEVERAL, {})
     assert lines.line() == lines.line("nobody") == lines.line("nobody", "http") == 1
     assert lines.line(domain="nobody.example.com") == 1

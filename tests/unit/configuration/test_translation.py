@@ -19,7 +19,7 @@ from fcemu.errors import KeyPath
     ],
 )
 def test_part_follows_the_nearest_known_one_above_it(path: KeyPath, written: KeyPath) -> None:
-    """A part that is not listed itself was written below the nearest listed part."""
+    """A part without an origin follows its nearest ancestor with one."""
     translation = Translation(
         {},
         {
@@ -32,11 +32,11 @@ def test_part_follows_the_nearest_known_one_above_it(path: KeyPath, written: Key
 
 
 def test_path_stays_where_nothing_is_known() -> None:
-    """Without any origin a path is the file's own."""
+    """Without origins, a path in the account is the path in the file."""
     assert Translation({}, {}).origin(("functions", 0)) == ("functions", 0)
 
 
 def test_account_keys_are_all_but_the_functions() -> None:
-    """The keys that stand beside one function's props are those of the account."""
+    """Account keys are all fields of the account but `functions`."""
     assert "functions" not in ACCOUNT_KEYS
     assert {"customDomains", "accessKeys", "fcemu"} <= set(ACCOUNT_KEYS)

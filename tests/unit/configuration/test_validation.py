@@ -1,4 +1,4 @@
-"""What is wrong with an account's data, in words."""
+"""Mistakes in the data of an account are explained."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from fcemu.configuration.validation import shown, validate
 
 
 def texts(**props: Any) -> list[str]:
-    """What is said of a function with these properties."""
+    """The findings about a function with these keys."""
     _, findings = validate(Translation({"functions": [{"functionName": "fn", **props}]}, {(): ()}))
     return [finding.text for finding in findings]
 
 
 def test_valid_data_becomes_the_account() -> None:
-    """Data without a mistake is the account."""
+    """Valid data becomes an account."""
     account, findings = validate(Translation({"functions": [{"functionName": "fn"}]}, {(): ()}))
     assert account is not None
     assert (account.functions[0].functionName, findings) == ("fn", [])
@@ -44,19 +44,19 @@ def test_valid_data_becomes_the_account() -> None:
     ],
 )  # fmt: skip
 def test_mistake_says_what_was_expected_and_what_to_write(props: dict[str, Any], text: str) -> None:
-    """A finding of the models is told with what was expected, what is there and what to write instead."""
+    """A finding says what was expected, what was found and what to write instead."""
     assert texts(**props) == [text]
 
 
 def test_several_mistakes_are_told_at_once() -> None:
-    """All findings come together, those of the models' own rules too."""
+    """All mistakes are reported at once, including those against rules between values."""
     said = texts(timeout=0, environmentVariables={"FC_X": "1"}, cpu="x")
     assert len(said) == 3
     assert any("'FC_X' is reserved" in text for text in said)
 
 
 def test_mistake_in_an_auth_config_is_told_like_any_other() -> None:
-    """Keys, types and values below authConfig are explained by the model that its authType means."""
+    """Mistakes in authConfig are explained with the model of its authType."""
     auth = {"BearerFormat": "opaque", "opaqueTokenConfig": {"tokens": [{"enable": "yes", "tokenNam": "x"}]}}
     trigger = {"triggerName": "t", "triggerConfig": {"methods": ["GET"], "authType": "bearer", "authConfig": auth}}
     assert texts(triggers=[trigger]) == [
@@ -68,7 +68,7 @@ def test_mistake_in_an_auth_config_is_told_like_any_other() -> None:
 
 
 def test_secret_is_not_shown() -> None:
-    """A secret of the wrong type is named by its kind, not by its value."""
+    """A secret of the wrong type is described by its type, not by its value."""
     data = {"functions": [{"functionName": "fn"}], "accessKeys": [{"accessKeyId": "a", "accessKeySecret": 123456789}]}
     _, findings = validate(Translation(data, {(): ()}))
     assert findings
@@ -94,15 +94,15 @@ def said(data: dict[str, Any]) -> list[str]:
     ("props", "parts"),
     [
         ({"cpu": "0.5"}, ["expected a number", "write `0.5` without quotes"]),
-        ({"cpu": "inf"}, ["expected a number", "found the text 'inf'"]),
+        ({"cpu": "inf"}, ["expected a number", "found the string 'inf'"]),
         ({"timeout": 60.0}, ["expected a whole number", "write `60`"]),
         ({"timeout": 60.5}, ["expected a whole number", "found 60.5"]),
         ({"timeout": [1]}, ["expected a whole number", "found a list"]),
         ({"internetAccess": "off"}, ["expected true or false", "write `false`"]),
-        ({"internetAccess": "perhaps"}, ["expected true or false", "found the text 'perhaps'"]),
-        ({"functionName": "1x"}, ["expected a name of letters", "found the text '1x'"]),
+        ({"internetAccess": "perhaps"}, ["expected true or false", "found the string 'perhaps'"]),
+        ({"functionName": "1x"}, ["expected a name of letters", "found the string '1x'"]),
         ({"functionName": "x" * 129}, ["expected at most", "characters, found 129"]),
-        ({"description": {}}, ["expected a text", "found a mapping"]),
+        ({"description": {}}, ["expected a string", "found a mapping"]),
         ({"customRuntimeConfig": []}, ["expected a mapping", "found a list"]),
         ({"environmentVariables": 3}, ["expected a mapping", "found 3"]),
         (
@@ -132,7 +132,7 @@ def test_list_of_too_many_or_no_items_is_explained() -> None:
 
 
 def test_key_of_the_account_is_found_at_the_top_of_one_function() -> None:
-    """Beside one function's props a key that resembles one of the account's is explained by that."""
+    """At the top level of one function, a mistyped key of the account is recognised."""
     _, (finding,) = validate(
         Translation({"functions": [{"functionName": "fn", "customDomain": []}]}, {(): (), ("functions", 0): ()})
     )
@@ -140,12 +140,12 @@ def test_key_of_the_account_is_found_at_the_top_of_one_function() -> None:
 
 
 def test_long_text_is_shortened() -> None:
-    """A long value is shown by its beginning."""
-    assert shown("x" * 100) == f"the text {'x' * 57 + '...'!r}"
+    """Only the beginning of a long value is shown."""
+    assert shown("x" * 100) == f"the string {'x' * 57 + '...'!r}"
 
 
 def test_secret_of_another_kind_is_named_by_its_kind() -> None:
-    """Every kind of value has a name that does not show it."""
+    """A secret of any type is described without showing it."""
     kinds = {"true or false": True, "a list": [], "a mapping": {}, "a number": 5}
     for kind, value in kinds.items():
         account = {
@@ -156,7 +156,7 @@ def test_secret_of_another_kind_is_named_by_its_kind() -> None:
 
 
 def test_rules_between_values_are_checked_without_the_bad_ones() -> None:
-    """A clash between good values is found beside a mistake elsewhere, inside lists of plain values, too."""
+    """A conflict between valid values is found even if other values, also in lists, are wrong."""
     trigger = {"triggerName": "t", "triggerConfig": {"methods": ["GET", "FETCH"], "authType": "anonymous"}}
     twice = {"functions": [{"functionName": "a", "timeout": 0, "triggers": [trigger]}, {"functionName": "A"}]}
     found = said(twice)

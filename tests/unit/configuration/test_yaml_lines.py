@@ -1,4 +1,4 @@
-"""What a YAML file says, and on which line."""
+"""YAML becomes plain data with line numbers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_each_key_and_item_has_its_line() -> None:
 
 
 def test_merged_key_has_the_line_of_its_anchor() -> None:
-    """A key that `<<` brings is where it was written; one that is written again wins."""
+    """A merged key has the line of its anchor, unless it is overridden."""
     reader, data = parse("x: &x\n  a: 1\n  b: 2\ny:\n  <<: *x\n  b: 3\n")
     assert data["y"] == {"a": 1, "b": 3}
     assert (reader.lines["y", "a"], reader.lines["y", "b"]) == (2, 6)
@@ -31,7 +31,7 @@ def test_merged_key_has_the_line_of_its_anchor() -> None:
     ],
 )  # fmt: skip
 def test_plain_scalars_are_those_of_yaml_1_2(text: str, value: Any) -> None:
-    """A bare word is a text, a number or a truth value as YAML 1.2 has it."""
+    """An unquoted word is a string, a number or a boolean as in YAML 1.2."""
     assert parse(f"a: {text}")[1] == {"a": value}
 
 
@@ -51,7 +51,7 @@ def test_broken_yaml_is_unusable_and_says_what_to_do(text: str) -> None:
 
 
 def test_anchors_that_multiply_are_refused() -> None:
-    """A short file that would become endless is refused, not read."""
+    """A short file whose aliases expand without end is refused."""
     lines = ["a0: &a0 [x]"] + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 9)]
     with pytest.raises(UnusableFile, match="expand"):
         parse("\n".join(lines))
@@ -67,7 +67,7 @@ def test_anchors_that_multiply_are_refused() -> None:
     ids=["control character", "deep", "circle"],
 )
 def test_what_cannot_be_read_at_all_is_unusable(text: str, line: int, said: str) -> None:
-    """A file that no reader can take is refused with the line where that is known."""
+    """A file that cannot be parsed is refused, with the line if it is known."""
     with pytest.raises(UnusableFile) as caught:
         parse(text)
     assert caught.value.line == line
@@ -87,20 +87,20 @@ def test_what_cannot_be_read_at_all_is_unusable(text: str, line: int, said: str)
     ],
 )
 def test_value_that_cannot_be_read_is_a_finding(text: str, path: tuple[str, ...]) -> None:
-    """A tag that does not fit, half a character, a merge of no mapping, and a key that is no word are findings."""
+    """A wrong tag, a lone surrogate, a merge of no mapping, and a key that is not a string are findings."""
     (finding,) = parse(text)[0].unreadable
     assert finding.path == path
 
 
 def test_merge_takes_several_bases() -> None:
-    """An earlier base of a list of merges wins over a later one."""
+    """In a list of merges, an earlier mapping takes precedence over a later one."""
     text = "x: &x {a: 1}\ny: &y {a: 2, b: 3}\nz:\n  <<: [*x, *y]\n"
     assert parse(text)[1]["z"] == {"a": 1, "b": 3}
 
 
 @pytest.mark.parametrize(("text", "value"), [(".inf", float("inf")), ("-.Inf", float("-inf")), ("<<", "<<")])
 def test_odd_scalars_are_read(text: str, value: Any) -> None:
-    """Infinity is a number, and `<<` is a text where nothing can be merged."""
+    """Infinity is a number, and `<<` as a value is a string."""
     assert parse(f"a: [{text}]")[1] == {"a": [value]}
 
 

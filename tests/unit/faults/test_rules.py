@@ -17,7 +17,7 @@ def rule(**keys: Any) -> FaultRule:
 
 
 def happened(match: dict[str, Any], *, times: int = 1, seed: int = 0, **request: Any) -> list[bool]:
-    """Whether a rule happens to each of several equal requests."""
+    """Whether a rule fires for each of several equal requests."""
     faults = Faults([rule(match=match)], seed)
     asked = {"function": "fn", "path": "/ws/a", "headers": {"x-user": "ann"}, "websocket": True, **request}
     return [bool(faults.of_request(**asked)) for _ in range(times)]
@@ -42,7 +42,7 @@ def happened(match: dict[str, Any], *, times: int = 1, seed: int = 0, **request:
     ],
 )
 def test_rule_happens_to_what_fits_all_of_it(match: dict[str, Any], expected: bool) -> None:
-    """Function, path, header and kind all have to fit; what is not written fits all."""
+    """Function, path, header and kind must all match; a missing key matches everything."""
     assert happened(match) == [expected]
 
 

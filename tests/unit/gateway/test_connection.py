@@ -177,7 +177,7 @@ async def test_reading_pauses_while_a_body_is_not_read() -> None:
 
 
 async def test_reading_pauses_behind_an_upgrade() -> None:
-    """What comes behind a handshake waits, but not without end."""
+    """Bytes after a handshake are buffered up to a limit."""
     wire = Wire()
     connection = Connection(Answerer())
     connection.connection_made(cast(Any, wire))

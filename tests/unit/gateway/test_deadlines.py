@@ -92,7 +92,7 @@ def test_one_timer_serves_all() -> None:
 
 
 def test_nothing_is_reached_once_it_is_closed() -> None:
-    """Who closes them is told nothing any more."""
+    """After `close`, no deadline is reported."""
     clock = Time()
     deadlines = Deadlines(clock)
     reached: list[str] = []

@@ -1,4 +1,4 @@
-"""Which debugger a start command takes, and where."""
+"""The debugger for a start command, and its address."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_python_runs_debugpy(command: str, instead: str) -> None:
     ],
 )
 def test_unknown_command_is_left_alone(command: str) -> None:
-    """A binary, another language, a shell that starts Python, and what runs no program: no debugger."""
+    """A binary, another language, a shell that starts Python, and a command that runs no program get no debugger."""
     assert words(command) is None
 
 
@@ -165,7 +165,7 @@ def test_debugpy_of_the_function_goes_before_ours() -> None:
 
 
 def test_without_debugpy_the_remedy_is_told() -> None:
-    """Where nobody has debugpy, the error says what to install."""
+    """If there is no debugpy, the error says what to install."""
     found = debuggable(["python", "server.py"], script)
     assert found is not None
     with pytest.raises(StartError, match=r"pip install 'fcemu\[debug\]'"):

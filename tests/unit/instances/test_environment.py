@@ -1,4 +1,4 @@
-"""What a function's process finds around it."""
+"""The environment of a function's process."""
 
 from __future__ import annotations
 

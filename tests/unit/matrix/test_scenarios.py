@@ -1,4 +1,4 @@
-"""What the cloud can do to a client, and whether the client survived it."""
+"""The scenarios of the matrix."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.unit.matrix.builders import account, scenario
 
 
 def test_every_failure_has_a_scenario() -> None:
-    """The scenarios are those of the documentation, the baseline first, each with all that is told of it."""
+    """The documented scenarios exist, the baseline first, each with all of its texts."""
     found = scenarios(account())
     assert [each.name for each in found] == [
         "baseline", "refused-404", "refused-429", "refused-500", "refused-503", "cold-start", "start-fails", "timeout",
@@ -26,7 +26,7 @@ def test_every_failure_has_a_scenario() -> None:
     [("anonymous", "", False), ("function", "", True), ("anonymous", "none", False), ("anonymous", "function", True)],
 )
 def test_credentials_expire_where_there_are_some(trigger: str, domain: str, is_there: bool) -> None:
-    """403 is among the scenarios where a trigger or a domain asks who somebody is."""
+    """There is a scenario for 403 if a trigger or a domain requires authentication."""
     assert ("refused-403" in [each.name for each in scenarios(account(trigger, domain))]) is is_there
 
 
@@ -34,7 +34,7 @@ def test_credentials_expire_where_there_are_some(trigger: str, domain: str, is_t
     ("after", "timeout", "idle"), [(1.0, 1, 1.0), (0.2, 1, 0.2), (3.0, 3, 3.0), (120.0, 60, 120.0)]
 )
 def test_time_is_as_long_as_asked(after: float, timeout: int, idle: float) -> None:
-    """What is a matter of time happens after so many seconds, of which a timeout has at least one."""
+    """Scenarios that depend on time act after this many seconds; a timeout after at least one."""
     found = {each.name: each for each in scenarios(account(), after)}
     assert account_in(found["timeout"], account()).functions[0].timeout == timeout
     (rule,) = found["nat-rst"].rules
@@ -42,7 +42,7 @@ def test_time_is_as_long_as_asked(after: float, timeout: int, idle: float) -> No
 
 
 def test_account_has_the_faults_of_the_scenario() -> None:
-    """In a scenario its own rules hold, with the seed, and not those of the configuration; the rest is as it was."""
+    """In a scenario its own rules apply, with the seed, instead of those of the configuration."""
     mine = account(faults=[FaultRule.model_validate({"name": "mine", "cut": True})], start="lazy", stopGrace=7)
     for each in scenarios(mine):
         there = account_in(each, mine, seed=3).fcemu
@@ -53,7 +53,7 @@ def test_account_has_the_faults_of_the_scenario() -> None:
 
 
 def test_select() -> None:
-    """Some scenarios are run, with the baseline; others are left out."""
+    """Scenarios can be chosen, in addition to the baseline, or left out."""
     found = scenarios(account())
     assert select(found) == found
     assert [each.name for each in select(found, ["crash", "cut-late"])] == ["baseline", "cut-late", "crash"]
@@ -65,7 +65,7 @@ def test_select() -> None:
     ("only", "skip"), [(["crash", "nonsense"], []), ([], ["nonsense"]), (["crash"], ["crash", BASELINE])]
 )
 def test_select_refuses(only: list[str], skip: list[str]) -> None:
-    """A name that is none is refused, and so is a selection of nothing."""
+    """An unknown name is refused, and so is an empty selection."""
     with pytest.raises(
         ValueError, match="there is no scenario nonsense; the scenarios are baseline, |no scenario is left"
     ):

@@ -1,4 +1,4 @@
-"""What happened in a trial, and how is it reported?"""
+"""The verdict of a trial, and how it is reported."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def trial(name: str, exit_code: int = 0, *records: Record, **fields: Any) -> Tri
     ],
 )
 def test_reached(name: str, records: list[Record], reached: bool) -> None:
-    """A client has met a scenario when the records show it."""
+    """The records show whether a client has met a scenario."""
     assert trial(name, 0, *records).reached is reached
 
 
@@ -72,14 +72,14 @@ def test_reached(name: str, records: list[Record], reached: bool) -> None:
     ],
 )
 def test_verdict(one: Trial, verdict: str, hint: str) -> None:
-    """What came of a trial, and what to do about it."""
+    """A trial has a verdict, and a hint unless the client survived."""
     assert one.verdict == verdict
     assert one.hint.startswith(hint)
     assert bool(one.hint) is (verdict != "survived")
 
 
 def test_passed() -> None:
-    """Who has survived all that was met has passed; strictly, who has met all of it."""
+    """A run passes if the client survived everything that it met; a strict run only if it met everything."""
     survived, missed, failed = trial("crash", 0, fired()), trial("crash"), trial("crash", 1, fired())
     assert passed([survived, missed])
     assert passed([survived], strict=True)
@@ -89,7 +89,7 @@ def test_passed() -> None:
 
 
 def test_text() -> None:
-    """The table has a line for each scenario; what failed is told below with its output, the baseline with the log."""
+    """The table has a line per scenario; the output of those that failed follows, with the log for the baseline."""
     trials = [
         trial("baseline", 2, output=("no module",), log=("instance ready",)),
         trial("nat-rst", 0, ended(2.0)),
@@ -124,13 +124,13 @@ def test_text() -> None:
 
 
 def test_signal_is_told() -> None:
-    """A command that a signal has ended is told with its number."""
+    """The number of the signal that killed a command is reported."""
     assert trial("crash", 139).ending == "exited with code 139 (signal 11)"
 
 
 @pytest.mark.parametrize(("strict", "status"), [(False, "skipped"), (True, "failed")])
 def test_outcomes_for_machines(strict: bool, status: str) -> None:
-    """Each trial is one outcome, with output and log where it failed."""
+    """Each trial is an outcome, with output and log if it failed."""
     trials = [
         trial("crash", 0, fired()),
         trial("cut-early", 1, fired(), output=("a",), log=("b",)),

@@ -1,4 +1,4 @@
-"""What the account as a whole refuses, and how its functions are found."""
+"""Mistakes in an account as a whole, and how its functions are found."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.unit.model.builders import domain, findings
 
 
 def test_account_finds_all_clashes() -> None:
-    """Clashing names and routes to nowhere are all found, each at its place."""
+    """Conflicting names and routes to unknown functions are all found, each with its path."""
     with pytest.raises(ValidationError) as error:
         Account.model_validate(
             {
@@ -46,6 +46,6 @@ def test_listen_takes_host_and_port(listen: str) -> None:
 
 @pytest.mark.parametrize("listen", ["8080", ":8080", "::1:8080", "localhost", "a b:80", ""])
 def test_listen_refuses_less(listen: str) -> None:
-    """`listen` refuses what lacks a host or a port."""
+    """`listen` refuses a value without a host or without a port."""
     with pytest.raises(ValidationError):
         Settings(listen=listen)

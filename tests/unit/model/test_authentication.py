@@ -58,7 +58,7 @@ def test_other_types_have_no_auth_config(auth_type: str) -> None:
 @pytest.mark.parametrize("auth_type", ["jwt", "basic", "bearer"])
 @pytest.mark.parametrize("value", [None, {}, "", "[1]", "{", {"tokens": []}, {"jwks": {}}])
 def test_auth_config_that_lets_nobody_in_is_refused(auth_type: str, value: object) -> None:
-    """A type that needs a configuration is refused without a complete one."""
+    """A type that needs a configuration is refused without one, or with an incomplete one."""
     with pytest.raises(ValidationError):
         HttpTriggerConfig.model_validate({"methods": ["GET"], "authType": auth_type, "authConfig": value})
     with pytest.raises(ValidationError):
@@ -66,7 +66,7 @@ def test_auth_config_that_lets_nobody_in_is_refused(auth_type: str, value: objec
 
 
 def test_token_lookup_text_is_the_list() -> None:
-    """The text form of tokenLookup is its list form; a prefix keeps its blanks and may hold a colon."""
+    """The text form of tokenLookup equals its list form; a prefix keeps its spaces and may contain a colon."""
     text = JwtAuthConfig.model_validate(
         {**JWT, "tokenLookup": "header:A:Bearer: , cookie:t,query:q:,form:f"}
     ).tokenLookup
@@ -77,7 +77,7 @@ def test_token_lookup_text_is_the_list() -> None:
 
 
 def test_claim_pass_by_text_is_the_list() -> None:
-    """The text form of claimPassBy is its list form; fc3's `query::` is accepted."""
+    """The text form of claimPassBy equals its list form; fc3's `query::` is accepted."""
     passed = JwtAuthConfig.model_validate({**JWT, "claimPassBy": "header:uid:x-uid, query::"}).claimPassBy
     found = [(entry.mappingParameterPosition, entry.claimName, entry.mappingParameterName) for entry in passed]
     assert found == [("header", "uid", "x-uid"), ("query", "", "")]
@@ -115,13 +115,13 @@ def test_claim_pass_by_text_is_the_list() -> None:
     ],
 )
 def test_jwt_configuration_that_cannot_work_is_refused(key: str, value: object, said: str) -> None:
-    """A lookup, a claim's place, a path or a key set that cannot work is refused with what is wrong."""
+    """A lookup, a claim, a path or a key set that cannot work is refused, with the reason."""
     with pytest.raises(ValidationError, match=said):
         JwtAuthConfig.model_validate({**JWT, key: value})
 
 
 def test_lists_exclude_each_other_in_both_spellings() -> None:
-    """A whitelist and a blacklist cannot stand together; an empty one does not count."""
+    """A whitelist and a blacklist exclude each other; an empty one does not count."""
     for names in (("whitelist", "blacklist"), ("whiteList", "blackList"), ("whitelist", "blackList")):
         with pytest.raises(ValidationError, match="exclude each other"):
             JwtAuthConfig.model_validate({**JWT, **{name: ["/a"] for name in names}})
@@ -130,7 +130,7 @@ def test_lists_exclude_each_other_in_both_spellings() -> None:
 
 
 def test_other_members_of_a_key_set_are_ignored() -> None:
-    """Members of a JWKS that RFC 7517 does not know are no mistake."""
+    """Unknown members of a JWKS are ignored, as RFC 7517 requires."""
     assert JwtAuthConfig.model_validate({"jwks": {"keys": [{**OCT, "x-more": 1}], "issuer": "me"}}).jwks.keys
 
 

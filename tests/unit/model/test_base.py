@@ -29,7 +29,7 @@ def test_secrets_are_not_shown() -> None:
 
 
 def test_bare_number_is_a_text() -> None:
-    """A number that YAML reads where the API has a text is its digits; a truth value is none."""
+    """A YAML number is accepted where the API expects a string; a boolean is not."""
     assert TypeAdapter(Text).validate_python(3) == "3"
     assert TypeAdapter(Text).validate_python("x") == "x"
     with pytest.raises(ValidationError):
@@ -37,7 +37,7 @@ def test_bare_number_is_a_text() -> None:
 
 
 def test_one_error_carries_all_findings() -> None:
-    """The error of a validator names each finding, and keeps them apart for whoever prints them."""
+    """The error of a validator has all findings, each with its own path."""
     findings = [Finding("first", ("a",)), Finding("second")]
     error = as_error(findings)
     assert (str(error), error.type) == ("first; second", "value_error")
@@ -46,7 +46,7 @@ def test_one_error_carries_all_findings() -> None:
 
 
 def test_repeated_value_is_found_at_each_repetition() -> None:
-    """Items that must differ in a key are accepted as they are; the second and third with one value are not."""
+    """Items that differ in a key are accepted; each repetition of a value is a finding."""
     keys = [AccessKey(accessKeyId=id, accessKeySecret="s") for id in ("a", "b")]
     assert require_unique(keys, "accessKeyId") == keys
     with pytest.raises(PydanticCustomError) as error:

@@ -15,7 +15,7 @@ from tests.unit.model.builders import findings, function, trigger
 
 
 def test_defaults_are_the_clouds() -> None:
-    """An unwritten limit has the API's default."""
+    """A limit that is not set has the API's default."""
     plain = function()
     assert (plain.timeout, plain.memorySize, plain.instanceConcurrency) == (3, 512, 1)
     assert plain.customRuntimeConfig.port == 9000
@@ -109,7 +109,7 @@ def test_start_command_defaults() -> None:
 
 
 def test_environment_numbers_become_text() -> None:
-    """A variable's bare number is its digits."""
+    """A number as the value of a variable becomes a string."""
     assert function(environmentVariables={"PORT": 80, "RATE": 0.5}).environmentVariables == {
         "PORT": "80",
         "RATE": "0.5",
@@ -117,13 +117,13 @@ def test_environment_numbers_become_text() -> None:
 
 
 def test_environment_refuses_truth_values() -> None:
-    """A variable's truth value is refused, because its spelling would be a guess."""
+    """A boolean as the value of a variable is refused, because its spelling would be a guess."""
     with pytest.raises(ValidationError):
         function(environmentVariables={"DEBUG": True})
 
 
 def test_reserved_and_odd_variable_names_are_all_found() -> None:
-    """Each bad variable name is one finding, at its place."""
+    """Each invalid variable name is a finding with its path."""
     with pytest.raises(ValidationError) as error:
         function(environmentVariables={"FC_A": "", "OK": "", "1X": "", "FC_B": ""})
     assert [finding.path for finding in findings(error)] == [("FC_A",), ("1X",), ("FC_B",)]
@@ -131,7 +131,7 @@ def test_reserved_and_odd_variable_names_are_all_found() -> None:
 
 
 def test_environment_size_counts_bytes() -> None:
-    """The variables may have 4096 bytes together, names included, as UTF-8."""
+    """All variables together may have 4096 bytes of UTF-8, including their names."""
     function(environmentVariables={"N": "x" * 4095})
     with pytest.raises(ValidationError, match="4097 bytes"):
         function(environmentVariables={"N": "é" * 2048})
@@ -150,7 +150,7 @@ COOKIE = {"sessionAffinity": "GENERATED_COOKIE"}
 
 
 def test_session_affinity_means_concurrency_200() -> None:
-    """With sessions `instanceConcurrency` is 200, written or not."""
+    """With sessions, `instanceConcurrency` is 200, whether it is set or not."""
     for more in ({}, {"instanceConcurrency": 200}):
         assert Function.model_validate({"functionName": "f", **HEADER, **more}).instanceConcurrency == 200
     assert Function.model_validate({"functionName": "f"}).instanceConcurrency == 1
@@ -191,13 +191,13 @@ def test_session_affinity_means_concurrency_200() -> None:
     ],
 )
 def test_sessions_that_cannot_be_are_refused(props: dict[str, Any], said: str) -> None:
-    """What does not go together of affinity, isolation and concurrency is refused with what to write."""
+    """Affinity, isolation and concurrency that contradict each other are refused, with what to write."""
     with pytest.raises(ValidationError, match=said):
         Function.model_validate({"functionName": "f", **props})
 
 
 def test_exclusive_session_has_an_instance_for_itself() -> None:
-    """SESSION_EXCLUSIVE means one session in an instance."""
+    """SESSION_EXCLUSIVE means one session per instance."""
     function = Function.model_validate({"functionName": "f", **COOKIE, "instanceIsolationMode": "SESSION_EXCLUSIVE"})
     assert function.affinity is not None
     assert function.affinity.sessionConcurrencyPerInstance == 1
@@ -212,7 +212,7 @@ def test_idle_time_that_is_not_written_is_within_the_life() -> None:
 
 
 def test_minimum_is_said_in_two_ways() -> None:
-    """The minimum of instances is the larger of scalingConfig's and provisionConfig's."""
+    """The minimum of instances is the larger of scalingConfig and provisionConfig."""
     props = {"scalingConfig": {"minInstances": 1, "horizontalScalingPolicies": []}, "provisionConfig": {"target": 2}}
     assert Function.model_validate({"functionName": "f", **props}).minimum == 2
     assert Function.model_validate({"functionName": "f", "provisionConfig": {"defaultTarget": 3}}).minimum == 3
@@ -220,7 +220,7 @@ def test_minimum_is_said_in_two_ways() -> None:
 
 
 def test_function_without_affinity_has_no_sessions() -> None:
-    """`affinity` is None without `sessionAffinity`, and has the defaults where nothing else is written."""
+    """`affinity` is None without `sessionAffinity`, and otherwise has the defaults of keys that are not set."""
     assert function().affinity is None
     found = function(sessionAffinity="GENERATED_COOKIE").affinity
     assert found is not None
@@ -228,7 +228,7 @@ def test_function_without_affinity_has_no_sessions() -> None:
 
 
 def test_exclusive_session_may_write_its_one_session() -> None:
-    """With SESSION_EXCLUSIVE `sessionConcurrencyPerInstance: 1` says what holds anyway."""
+    """With SESSION_EXCLUSIVE, `sessionConcurrencyPerInstance: 1` is allowed."""
     config = {"sessionConcurrencyPerInstance": 1}
     props = {"sessionAffinity": "GENERATED_COOKIE", "instanceIsolationMode": "SESSION_EXCLUSIVE"}
     found = function(**props, sessionAffinityConfig=config).affinity

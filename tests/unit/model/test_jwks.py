@@ -77,14 +77,14 @@ def test_key_decides_the_algorithms(jwk: dict[str, Any], algorithms: list[str]) 
     ],
 )
 def test_unusable_key_is_a_finding(jwk: dict[str, Any], path: tuple[str | int, ...], said: str) -> None:
-    """A key that is not a public key of a listed algorithm is a finding at its place."""
+    """A key that is not a public key of a supported algorithm is a finding with its path."""
     text, place = one(jwk)
     assert place == path
     assert said in text
 
 
 def test_pem_as_a_shared_secret_is_a_finding() -> None:
-    """A public key in the form of a secret, which anybody could sign with, is no usable key."""
+    """A public key in PEM form is not accepted as a shared secret, because anybody could sign with it."""
     import base64
 
     pem = b"-----BEGIN PUBLIC KEY-----\nMIIB\n-----END PUBLIC KEY-----\n"
@@ -93,7 +93,7 @@ def test_pem_as_a_shared_secret_is_a_finding() -> None:
 
 
 def test_secret_is_not_in_a_finding() -> None:
-    """What is said about a shared secret does not contain it."""
+    """A finding about a shared secret does not contain it."""
     findings = jwks.findings([{"kty": "oct", "k": "hush hush"}, {"k": "hush"}])
     assert all("hush" not in finding.text for finding in findings)
 
@@ -107,13 +107,13 @@ def test_one_key_may_lack_a_kid() -> None:
 
 @pytest.mark.parametrize("text", ["A", "AB=", "A+", "A/", "A B", "AB\n", "é", "QQ==", "QR"])
 def test_other_forms_of_base64_are_refused(text: str) -> None:
-    """A text that is not canonical base64url without padding has no bytes."""
+    """A text that is not canonical base64url without padding is refused."""
     with pytest.raises(ValueError, match="base64url"):
         jwks.decode_base64url(text)
 
 
 def test_base64url_is_decoded() -> None:
-    """A base64url text is its bytes."""
+    """Canonical base64url is decoded."""
     assert (jwks.decode_base64url(""), jwks.decode_base64url("QQ"), jwks.decode_base64url("-_8")) == (
         b"",
         b"A",

@@ -1,4 +1,4 @@
-"""What would be billed: the union of busy intervals."""
+"""The bill: the union of busy intervals."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_hook_is_billed_for_its_time_but_is_no_call() -> None:
 
 
 def test_bill_of_a_function_that_never_ran_is_empty() -> None:
-    """A function without invocations owes nothing."""
+    """A function without invocations has an empty bill."""
     assert BillingMeter().bill("fn") == Bill(0, 0)
 
 

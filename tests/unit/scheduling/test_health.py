@@ -31,7 +31,7 @@ def states(checks: str, failures: int = 3, successes: int = 1) -> str:
     ],
 )
 def test_thresholds_count_checks_in_a_row(checks: str, failures: int, successes: int, expected: str) -> None:
-    """So many failures in a row make an instance unhealthy, so many successes in a row healthy again."""
+    """A number of failures in a row make an instance unhealthy, a number of successes in a row healthy again."""
     assert states(checks, failures, successes) == expected
 
 

@@ -1,4 +1,4 @@
-"""Where an invocation runs: the scheduler as a pure machine."""
+"""The scheduler, as a pure state machine."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def starts(actions: Iterable[Action]) -> list[str]:
 
 
 def refusals(actions: Iterable[Action]) -> list[tuple[str, int]]:
-    """Who was refused, and with which status."""
+    """The refused invocations and their statuses."""
     return [(action.invocation, action.error.status) for action in actions if isinstance(action, Refuse)]
 
 
@@ -98,7 +98,7 @@ def test_burst_starts_as_many_instances_as_it_needs() -> None:
 
 
 def test_waiting_invocation_takes_a_slot_that_becomes_free() -> None:
-    """Somebody who waits for a cold start takes an older instance's slot if that is free first."""
+    """An invocation that waits for a cold start takes a slot of an older instance if that is free first."""
     machine = scheduler()
     machine.submit("a", "fn", 0.0)
     machine.ready("i1", 0.0)
@@ -133,7 +133,7 @@ def test_failed_start_refuses_those_that_waited_for_it() -> None:
 
 
 def test_waiting_invocation_can_give_up() -> None:
-    """A client that leaves during a cold start is forgotten."""
+    """A client that disconnects during a cold start no longer waits for an instance."""
     machine = scheduler()
     machine.submit("a", "fn", 0.0)
     assert machine.release("a", 0.0) == []

@@ -1,4 +1,4 @@
-"""What a command finds in its environment."""
+"""The environment of a command."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fcemu.serving.execution import variables
 
 
 def account(*names: str, auth: str = "anonymous", **more: Any) -> Account:
-    """Functions of these names."""
+    """An account with functions of these names."""
     trigger = {"triggerName": "http", "triggerConfig": {"methods": ["GET"], "authType": auth}}
     return Account.model_validate(
         {"functions": [{"functionName": name, "triggers": [trigger]} for name in names], **more}
@@ -20,7 +20,7 @@ KEY = AccessKey(accessKeyId="ak", accessKeySecret="secret")
 
 
 def test_first_function_is_the_one_without_a_name() -> None:
-    """Every function has its addresses by its name, the first one also without; the front has one of its own."""
+    """Each function has variables with its name, the first one also without; the front has its own."""
     found = variables(account("chat-room", "api"), "127.0.0.1:1", {"chat-room": "127.0.0.1:2", "api": "[::1]:3"})
     assert found == {
         "FCEMU_FRONT_URL": "http://127.0.0.1:1",
@@ -34,13 +34,13 @@ def test_first_function_is_the_one_without_a_name() -> None:
 
 
 def test_shared_variable_is_the_first_functions() -> None:
-    """Of two functions whose names become one variable the first one has it."""
+    """If the names of two functions become the same variable, it has the address of the first one."""
     found = variables(account("a-b", "a_b"), "h:1", {"a-b": "h:2", "a_b": "h:3"})
     assert found["FCEMU_URL_A_B"] == "http://h:2"
 
 
 def test_key_pair_is_there_where_it_is_of_use() -> None:
-    """The key pair is exported only where signatures are checked; with its token if it has one."""
+    """The key pair is exported only if signatures are verified, with its token if it has one."""
     at = {"fn": "h:1"}
     assert not any("KEY" in name for name in variables(account("fn", accessKeys=[KEY]), "h:1", at))
     found = variables(account("fn", auth="function", accessKeys=[KEY]), "h:1", at)

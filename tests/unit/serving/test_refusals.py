@@ -1,4 +1,4 @@
-"""Refusals are kept, found, and explained."""
+"""Refusals are stored, found, and explained."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def refused(request_id: str) -> InvocationEnded:
 
 
 def test_refusal_is_found_by_its_request_id(tmp_path: Path) -> None:
-    """A refusal that was kept is found again, by another reader too."""
+    """A stored refusal is found again, by another reader, too."""
     Refusals(tmp_path / "fcemu").keep(refused("1-a"))
     Refusals(tmp_path / "fcemu").keep(refused("1-b"))
     assert Refusals(tmp_path / "fcemu").find("1-a") == refused("1-a")
@@ -26,7 +26,7 @@ def test_refusal_is_found_by_its_request_id(tmp_path: Path) -> None:
 
 
 def test_what_is_no_refusal_is_not_kept(tmp_path: Path) -> None:
-    """Other records leave no trace."""
+    """Other records are not stored."""
     Refusals(tmp_path / "fcemu").keep(Notice(0.0, "info", "x"))
     assert not (tmp_path / "fcemu").exists()
 
@@ -44,7 +44,7 @@ def test_file_is_private_and_bounded(tmp_path: Path) -> None:
 
 
 def test_explanation_is_in_plain_words() -> None:
-    """An explanation has what was asked, what was answered, why, and what to do."""
+    """An explanation has the request, the answer, the reason and the remedy."""
     assert explained(refused("1-a")).splitlines() == [
         "GET /x to fn, 1970-01-01 00:00:00 UTC",
         "answer: 403 AccessDenied",

@@ -1,4 +1,4 @@
-"""Which paths are a function's code."""
+"""The paths that count as a function's code."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_code_matters(path: str) -> None:
     ],
 )
 def test_what_comes_with_working_does_not_matter(path: str) -> None:
-    """Version control, dependencies, caches, half-saved files, and what a running function writes are not code."""
+    """Version control, dependencies, caches, drafts and files that a running function writes are not code."""
     assert affected([f"/work/code/{path}"], CODE) == set()
 
 
@@ -106,7 +106,7 @@ def test_what_comes_with_working_does_not_matter(path: str) -> None:
     ],
 )
 def test_further_patterns_are_obeyed(pattern: str, path: str, matters: bool) -> None:
-    """A pattern is for a name at any depth, or for a path from the code folder on, with all below it."""
+    """A pattern matches a name at any depth, or a path relative to the code folder, with everything below it."""
     assert (affected([f"/work/code/{path}"], CODE, [pattern]) == {"fn"}) is matters
 
 
@@ -131,5 +131,5 @@ def test_function_is_named_by_its_folder(paths: list[str], names: set[str]) -> N
 
 
 def test_folder_above_does_not_count() -> None:
-    """Code that lies below a folder of an ignored name is code all the same."""
+    """A code folder inside a folder with an ignored name still counts."""
     assert affected(["/home/venv/code/x.py"], {"fn": Path("/home/venv/code")}) == {"fn"}

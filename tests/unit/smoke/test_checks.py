@@ -1,4 +1,4 @@
-"""Which checks follow from a configuration, and what makes their requests authentic or not."""
+"""The checks of a configuration, and the credentials of their requests."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def bearer(*tokens: dict[str, Any]) -> dict[str, Any]:
 
 
 def jwt(**config: Any) -> dict[str, Any]:
-    """A trigger's configuration that takes tokens of PAIR."""
+    """A trigger's configuration that accepts tokens of PAIR."""
     return {"authType": "jwt", "authConfig": {"jwks": PAIR.jwks(), **config}}
 
 
@@ -66,7 +66,7 @@ def account(*functions: dict[str, Any], **more: Any) -> Account:
 
 
 def names(checks: list[Check], endpoint: str = "http") -> list[str]:
-    """What is checked at a endpoint."""
+    """The names of the checks of an endpoint."""
     return [check.name for check in checks if check.endpoint is not None and check.endpoint.name == endpoint]
 
 
@@ -133,7 +133,7 @@ NOT_PROMISED = {
 
 
 def answer(served: Account, request: Request) -> Route:
-    """What the trigger's rules say to a request.
+    """The route of a request that the trigger's rules accept.
 
     Raises:
         FCError: they refuse it.
@@ -166,7 +166,7 @@ CHECKS = planned_checks(EVERYTHING, "/x?y=z")
     ),
 )
 def test_request_is_refused_as_expected(check: Refused) -> None:
-    """The request of a refusal's check meets that refusal in the trigger's own rules, and no other."""
+    """The trigger's rules refuse the request of a check with exactly the expected refusal."""
     request = authorised(check.request, check.endpoint, check.credential, IDENTITY, NOW)
     with pytest.raises(FCError) as refused:
         answer(EVERYTHING, request)
@@ -181,7 +181,7 @@ def test_request_is_refused_as_expected(check: Refused) -> None:
     ids=lambda check: f"{check.function}-{check.endpoint.name}-{check.name}".replace(" ", "-"),
 )
 def test_request_passes_as_expected(check: Answered | Handshake) -> None:
-    """What the function is to answer passes the trigger's rules: with its credentials, or where none are needed."""
+    """The trigger's rules accept the requests that the function should answer."""
     assert check.endpoint is not None
     request = check.request if isinstance(check, Answered) else check.endpoint.upgrade()
     request = authorised(request, check.endpoint, check.credential, IDENTITY, NOW)
@@ -189,7 +189,7 @@ def test_request_passes_as_expected(check: Answered | Handshake) -> None:
 
 
 def test_every_row_that_can_be_promised_is_checked() -> None:
-    """Each row of the table is checked where a configuration makes it reachable, or is named as not to be."""
+    """Each row of the table is checked with some configuration, or is listed as not checkable."""
     checked = {check.refusal for check in CHECKS if isinstance(check, Refused)}
     assert checked | NOT_PROMISED == set(Refusal)
     assert not checked & NOT_PROMISED
@@ -206,7 +206,7 @@ def test_open_function_is_checked_from_start_to_stop() -> None:
 
 
 def test_path_is_that_of_the_requests() -> None:
-    """`--path` is where requests go, below a route's prefix where there is one."""
+    """Requests go to `--path`, below the prefix of a route."""
     route = {"path": "/api/*", "functionName": "fn"}
     domain = {"domainName": "a.test", "routeConfig": {"routes": [route]}}
     found = planned_checks(account(function(), customDomains=[domain]), "/chat")
@@ -217,7 +217,7 @@ def test_path_is_that_of_the_requests() -> None:
 
 
 def test_function_can_be_chosen() -> None:
-    """Only the functions that were named are checked, and the domains that lead to them."""
+    """Only the named functions are checked, and the domains that lead to them."""
     domain = {"domainName": "a.test", "routeConfig": {"routes": [{"path": "/x", "functionName": "two"}]}}
     served = account(function("one"), function("two"), customDomains=[domain])
     assert {check.function for check in planned_checks(served, only=["one"])} == {"one", ""}
@@ -226,14 +226,14 @@ def test_function_can_be_chosen() -> None:
 
 
 def test_trigger_without_get_takes_no_sockets() -> None:
-    """Without GET the handshake is one of the refusals, and nothing about sockets is checked."""
+    """Without GET, the handshake is expected to be refused, and nothing else about sockets is checked."""
     found = planned_checks(account(function(trigger={"methods": ["POST"]})))
     assert "handshake without GET" in names(found)
     assert not any(isinstance(check, SocketCheck) for check in found)
 
 
 def test_method_that_no_trigger_takes_is_left() -> None:
-    """Where every method is configured the refused one is TRACE."""
+    """If all methods are configured, the refused one is TRACE."""
     assert "method TRACE" in [check.name for check in CHECKS if check.function == "every"]
 
 
@@ -259,26 +259,26 @@ def test_disabled_function_is_refused_and_never_started() -> None:
     ],
 )
 def test_limit_is_reached_where_it_is_near(props: dict[str, Any], more: dict[str, Any], sockets: int | None) -> None:
-    """The limit of instances is checked where few instances and few sockets reach it; sessions count as they do."""
+    """The limit of instances is checked if few instances and few sockets or sessions reach it."""
     found = [c.sockets for c in planned_checks(account(function(**props), **more)) if isinstance(c, Full)]
     assert found == ([] if sockets is None else [sockets])
 
 
 def test_accounts_limit_is_not_reached_beside_others() -> None:
-    """The account's limit is no function's own: with several functions it is not checked."""
+    """With several functions, the limit of the account is not checked."""
     found = planned_checks(account(function("one"), function("two"), quotas={"instances": 1}))
     assert not any(isinstance(check, Full) for check in found)
 
 
 def test_nobody_gets_in_without_an_enabled_token() -> None:
-    """Where no token is enabled that is said, and refusals are checked only."""
+    """Without an enabled token, only refusals are checked, and the reason is reported."""
     found = planned_checks(account(function(trigger=bearer(DISABLED))))
     assert only(NotCheckable, found).why == "no token is enabled"
     assert not {"starts", "handshake", "stops"} & {check.name for check in found}
 
 
 def test_token_in_a_form_is_for_requests_only() -> None:
-    """Where tokens are looked up in forms a handshake cannot have one; without POST nothing can."""
+    """If tokens are read from forms, a handshake cannot have one; without POST, no request can."""
     found = planned_checks(account(function(trigger=jwt(tokenLookup="form:token"))))
     assert "form" in only(NotCheckable, found).why
     assert {"starts", "request", "no token", "expired token"} <= {check.name for check in found}
@@ -290,7 +290,7 @@ def test_token_in_a_form_is_for_requests_only() -> None:
 
 
 def test_route_that_needs_no_token_says_so() -> None:
-    """An exact route whose path is on the whitelist has no refusals of tokens."""
+    """On an exact route whose path is on the whitelist, no refusal of tokens is checked."""
     auth = {"authType": "jwt", "authInfo": {"jwks": PAIR.jwks(), "whitelist": ["/ws"]}}
     routes = [{"path": "/ws", "functionName": "fn"}]
     domain = {"domainName": "a.test", "routeConfig": {"routes": routes}, "authConfig": auth}
@@ -300,7 +300,7 @@ def test_route_that_needs_no_token_says_so() -> None:
 
 
 def test_timeouts_come_behind_everything_else() -> None:
-    """What puts the clock forward comes behind what it would disturb, and the stop behind that."""
+    """Checks that advance the clock come after all others, and the stop comes last."""
     kinds = [type(check) for check in planned_checks(account(function("one"), function("two")))]
     assert kinds[-5:] == [TimesOut, TimesOut, checks.Stops, checks.Stops, checks.NothingLeft]
     assert TimesOut not in kinds[:-5]
@@ -308,7 +308,7 @@ def test_timeouts_come_behind_everything_else() -> None:
 
 @pytest.mark.parametrize(("kind", "header"), [("HEADER_FIELD", "x-session"), ("GENERATED_COOKIE", None)])
 def test_sessions_are_checked(kind: str, header: str | None) -> None:
-    """That a session's requests meet is checked for the kinds that a client can hold on to."""
+    """Whether requests of a session reach one instance is checked for kinds whose ids a client can keep."""
     config = SESSIONS if header else {}
     found = planned_checks(account(function(sessionAffinity=kind, sessionAffinityConfig=config)))
     assert only(SameInstance, found).header == header
@@ -329,5 +329,5 @@ def test_sessions_are_checked(kind: str, header: str | None) -> None:
     ],
 )
 def test_difference_from_a_row(came: tuple[int, str | None, str | None], told: str) -> None:
-    """An answer is a row's by status, code and text; the function's own answer never is."""
+    """An answer matches a row by status, code and text; an answer of the function never does."""
     assert checks.difference(Refusal.METHOD_NOT_ALLOWED, *came) == told

@@ -1,4 +1,4 @@
-"""What a request is given to say who sends it; whether that convinces is `test_smoke.py`'s."""
+"""Credentials are added to requests; whether they are accepted is tested in `test_smoke.py`."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ REQUEST = Request("GET", "fn.localhost", "/x?y=z", (("Upgrade", "websocket"),))
 
 
 def endpoint(lookups: str, *methods: str, **config: Any) -> Endpoint:
-    """A endpoint that takes tokens of PAIR where `lookups` says."""
+    """An endpoint that reads tokens of PAIR where `lookups` says."""
     auth = JwtAuthConfig.model_validate({"jwks": PAIR.jwks(), "tokenLookup": lookups, **config})
     return Endpoint("fn", "fn.localhost", "/", methods or ("GET", "POST"), "jwt", auth, trigger="http")
 
 
 def test_nothing_is_added_where_nothing_is_asked_for() -> None:
-    """Whoever says nothing of himself, or need not, sends the request as it is."""
+    """A request that needs no credentials, or should have none, stays as it is."""
     anonymous = Endpoint("fn", "fn.localhost", "/", ("GET",), "anonymous", None, trigger="http")
     assert authorised(REQUEST, anonymous, "right", Identity(), 0.0) is REQUEST
     assert authorised(REQUEST, None, "right", Identity(), 0.0) is REQUEST
@@ -43,13 +43,13 @@ def test_nothing_is_added_where_nothing_is_asked_for() -> None:
     ],
 )
 def test_token_is_put_where_it_is_no_trouble(lookups: str, methods: tuple[str, ...], position: str | None) -> None:
-    """Of several places the one is chosen that works for sockets, too."""
+    """Of several places for a token, one that works for sockets is chosen."""
     found = lookup(endpoint(lookups, *methods))
     assert (found.readPosition if found is not None else None) == position
 
 
 def test_token_stands_in_its_place() -> None:
-    """A header gets the token with its prefix, a cookie and a query by their names; a form makes it a POST."""
+    """A token goes into a header with its prefix, into a cookie or a query by name, or into a form by POST."""
     identity = Identity(pair=PAIR)
 
     def given(lookups: str) -> Request:
@@ -66,7 +66,7 @@ def test_token_stands_in_its_place() -> None:
 
 
 def test_parameter_is_the_first_or_one_more() -> None:
-    """A parameter begins a query, or goes on with it."""
+    """A parameter starts a query, or is appended to it."""
     assert with_parameter("/x", "a=b") == "/x?a=b"
     assert with_parameter("/x?", "a=b") == "/x?&a=b"
     assert with_parameter("/x?y", "a=b") == "/x?y&a=b"
@@ -87,13 +87,13 @@ NOW = 1_700_000_000.0
     ("credential", "key_id"), [("right", "LTAI-local"), ("wrong", "LTAI-local"), ("unknown", "fcemu-smoke-unknown")]
 )
 def test_request_is_signed(credential: Credential, key_id: str) -> None:
-    """A signature is made with the key, with another secret, or with an unknown key."""
+    """A request is signed with the key, with a wrong secret, or with an unknown key."""
     headers = dict(authorised(REQUEST, FUNCTION, credential, Identity(key=KEY), NOW).headers)
     assert key_id in headers["Authorization"]
 
 
 def test_wrong_secret_and_an_expired_date_change_the_signature() -> None:
-    """A wrong secret signs otherwise, and an expired signature has a date outside the window."""
+    """A wrong secret changes the signature, and an expired signature has a date outside the window."""
     credentials: tuple[Credential, ...] = ("right", "wrong", "expired")
     signed = [dict(authorised(REQUEST, FUNCTION, each, Identity(key=KEY), NOW).headers) for each in credentials]
     assert len({headers["Authorization"] for headers in signed}) == 3
@@ -102,14 +102,14 @@ def test_wrong_secret_and_an_expired_date_change_the_signature() -> None:
 
 @pytest.mark.parametrize(("credential", "identity"), [("date only", Identity(key=KEY)), ("right", Identity())])
 def test_request_that_is_not_signed_has_a_date(credential: Credential, identity: Identity) -> None:
-    """Without a key, or where only the date is wanted, nothing is signed."""
+    """Without a key, or if only the date is wanted, the request is not signed."""
     added = authorised(REQUEST, FUNCTION, credential, identity, NOW).headers[1:]
     assert added == (("Date", "Tue, 14 Nov 2023 22:13:20 GMT"),)
 
 
 @pytest.mark.parametrize(("credential", "token"), [("right", "n" * 32), ("disabled", "o" * 32)])
 def test_opaque_token_is_the_configured_one(credential: Credential, token: str) -> None:
-    """The right token is the enabled one; the disabled one and an unknown one are wrong."""
+    """The right token is the enabled one; a disabled or unknown one is wrong."""
     endpoint = Endpoint("fn", "fn.localhost", "/", ("GET",), "bearer", BEARER, trigger="http")
     assert authorised(REQUEST, endpoint, credential, Identity(), NOW).headers[-1] == (
         "Authorization",
@@ -128,7 +128,7 @@ def test_opaque_token_is_the_configured_one(credential: Credential, token: str) 
     ],
 )
 def test_user_and_password_are_those_of_the_first_user(credential: Credential, value: str) -> None:
-    """Basic authentication is right, has a wrong password, another scheme, or no base64."""
+    """Basic credentials are right, or have a wrong password, another scheme, or invalid base64."""
     endpoint = Endpoint("fn", "fn.localhost", "/", ("GET",), "basic", BASIC, trigger="http")
     assert authorised(REQUEST, endpoint, credential, Identity(), NOW).headers[-1] == ("Authorization", value)
 
@@ -146,6 +146,6 @@ def test_token_of_another_key_or_time_is_wrong(credential: Credential) -> None:
 
 
 def test_door_of_another_kind_gets_the_plain_request() -> None:
-    """A endpoint whose configuration is not known adds nothing."""
+    """An endpoint without a known configuration adds no credentials."""
     unknown = Endpoint("fn", "fn.localhost", "/", ("GET",), "jwt", None, trigger="http")
     assert authorised(REQUEST, unknown, "right", Identity(), NOW) is REQUEST

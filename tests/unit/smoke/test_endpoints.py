@@ -1,4 +1,4 @@
-"""The addresses through which a function can be reached."""
+"""The endpoints of a function."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def function(*triggers: dict[str, Any]) -> Function:
 
 
 def test_default_trigger_has_the_functions_own_address() -> None:
-    """The trigger of LATEST is reached at the function's name in lower case, at the path that was asked for."""
+    """The trigger of LATEST has the function's name in lower case as its host, and the given path."""
     (endpoint,) = trigger_endpoints(function(trigger("http")), "/room")
     assert (endpoint.host, endpoint.path, endpoint.name) == ("chat.localhost", "/room", "http")
 
@@ -44,7 +44,7 @@ def test_disabled_internet_address_leaves_the_internal_one() -> None:
 
 
 def test_routes_of_domains_lead_to_the_function() -> None:
-    """Each route to the function is a endpoint; a prefix takes the path, an exact route is its own path."""
+    """Each route to the function is an endpoint; a prefix is followed by the path, an exact route is the path."""
     routes = [
         {"path": "/api/*", "functionName": "Chat", "methods": ["POST"]},
         {"path": "/exact", "functionName": "Chat"},
@@ -64,7 +64,7 @@ def test_routes_of_domains_lead_to_the_function() -> None:
 
 
 def test_plain_request_takes_the_most_harmless_method() -> None:
-    """GET is preferred to what could change something, and HEAD comes last because its answer has no body."""
+    """GET is preferred to methods that may change something; HEAD comes last because its answer has no body."""
     assert ENDPOINT.request().method == "GET"
     assert Endpoint("fn", "h", "/", ("HEAD", "DELETE"), "anonymous", None).method == "DELETE"
     assert ENDPOINT.request(target="/y", body=b"x").target == "/y"

@@ -1,4 +1,4 @@
-"""What a request says before its body."""
+"""The head of a request."""
 
 from __future__ import annotations
 
@@ -45,6 +45,6 @@ def test_websocket_upgrade_is_recognised(method: str, headers: tuple[tuple[bytes
 
 
 def test_content_length_is_a_number_or_nothing() -> None:
-    """A length that is no number is none."""
+    """A length that is not a number counts as none."""
     assert RequestHead("GET", "/", ((b"Content-Length", b"12"),)).content_length == 12
     assert RequestHead("GET", "/", ((b"Content-Length", b"+1"),)).content_length is None

@@ -1,4 +1,4 @@
-"""Which function a host and path mean."""
+"""From host and path to a function."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is a request signed by a known key, and recently?"""
+"""Requests must be signed by a known key, and recently."""
 
 from __future__ import annotations
 
