@@ -1,7 +1,8 @@
 """Move the bytes.
 
-connection     a client's connection: requests, one after the other
-request_body   a request's body, as it comes
+connection     a client's connection: transport, queue, pauses
+request_reader which requests are in its bytes
+request_body   a request's body, as it arrives
 gateway        the request path: admit, lease, forward or tunnel, record
 failures       the errors of what can go wrong on it
 exchange       one request while it is in progress, and how it ended

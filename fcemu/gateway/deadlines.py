@@ -1,4 +1,4 @@
-"""When is a request's time up? Every request has a deadline, and hardly one comes to it: so one timer serves all."""
+"""When is a request's time up? Every request has a deadline and few reach it, so one timer serves all."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from fcemu.clock import Clock, Timer
 
 
 class Deadline:
-    """One that can be called off.
+    """The end of one request's time. It can be cancelled.
 
     Attributes:
-        on_reached: what to call; it may be replaced.
+        on_reached: called at the deadline; it may be replaced.
+        when: monotonic seconds.
     """
 
     __slots__ = ("_among", "on_reached", "when")
@@ -23,12 +24,12 @@ class Deadline:
         among[self] = None
 
     def cancel(self) -> None:
-        """Call it off."""
+        """Do not call back. Does nothing after the deadline."""
         self._among.pop(self, None)
 
 
 class Deadlines:
-    """Deadlines of requests. Those of one length come in the order in which they were set.
+    """The deadlines of all requests. Those of one length are reached in the order in which they were set.
 
     Args:
         clock: the source of time.
@@ -41,11 +42,11 @@ class Deadlines:
         self._due = float("inf")
 
     def set(self, begun: float, length: float, on_reached: Callable[[], None]) -> Deadline:
-        """Call back when a time is up.
+        """Call back at a deadline.
 
         Args:
-            begun: monotonic seconds of its beginning; not earlier than any before.
-            length: seconds.
+            begun: monotonic seconds at which the time begins; not earlier than in any call before.
+            length: seconds until the deadline.
         """
         among = self._of_length.get(length)
         if among is None:
@@ -56,7 +57,7 @@ class Deadlines:
         return deadline
 
     def close(self) -> None:
-        """Call back no more."""
+        """Drop all deadlines."""
         self._of_length.clear()
         if self._timer is not None:
             self._timer.cancel()
@@ -73,7 +74,7 @@ class Deadlines:
             while among and (first := next(iter(among))).when <= now:
                 first.cancel()
                 first.on_reached()
-        # It may have been early: those that it was set for are mostly over by now, and nobody has told it.
+        # The timer may have been early: most deadlines are cancelled before it runs, and it is not moved for that.
         due = min((next(iter(among)).when for among in self._of_length.values() if among), default=None)
         if due is not None:
             self._arm(due)

@@ -1,21 +1,21 @@
-"""When does what is written go out, and is the other side slow? What both ends of the HTTP path have in common."""
+"""When are bytes written, and when must a writer wait? Both ends of the HTTP path share this."""
 
 from __future__ import annotations
 
 import asyncio
 
 _SMALL = 16 * 1024
-"""Bytes up to which a piece waits for the end of the round: larger ones would only be kept in memory."""
+"""Bytes of the largest piece that waits for the end of the round. A larger one would only take up memory."""
 
 
 class Outbox:
-    """Small pieces that were written in one round of the event loop. They go out together, at its end.
+    """Collects the small pieces that are written in one round of the event loop, and sends them at its end.
 
-    A piece on its own wakes the process that waits for it, and that sleeps again before the next one comes; of many in
-    a row the first wakes it, and the others find it at work. Under load this halves what a write costs.
+    A write wakes the process at the other end. Many writes in a row wake it once: it finds the later pieces while it is
+    at work on the first. Under load this halves the cost of a write.
 
     Attributes:
-        loop: the event loop. It is asked for once: to look up the running one is a system call in some Pythons.
+        loop: the event loop, looked up once: in some Pythons each look-up of the running loop is a system call.
     """
 
     __slots__ = ("_pieces", "loop")
@@ -25,7 +25,7 @@ class Outbox:
         self._pieces: list[tuple[asyncio.Transport, bytes]] = []
 
     def write(self, transport: asyncio.Transport, data: bytes) -> None:
-        """Write behind all that was written before, at the end of this round or earlier."""
+        """Send a piece after all earlier ones, at the end of this round at the latest."""
         if len(data) > _SMALL:
             self.flush()
             transport.write(data)
@@ -35,7 +35,7 @@ class Outbox:
         self._pieces.append((transport, data))
 
     def flush(self) -> None:
-        """Write what there is now."""
+        """Send all pieces now."""
         pieces, self._pieces = self._pieces, []
         for transport, piece in pieces:
             if not transport.is_closing():
@@ -46,7 +46,7 @@ class FlowControl(asyncio.Protocol):
     """A protocol whose writer can wait until the transport takes more.
 
     Args:
-        outbox: where its small pieces wait for the end of the round.
+        outbox: collects its small pieces.
     """
 
     __slots__ = ("_drained", "loop", "outbox")
@@ -66,10 +66,10 @@ class FlowControl(asyncio.Protocol):
 
     @property
     def writing_paused(self) -> bool:
-        """The other side is slow."""
+        """The other side reads more slowly than we write."""
         return self._drained is not None
 
     async def drain(self) -> None:
-        """Wait while it is."""
+        """Wait until the transport takes more."""
         while self._drained is not None:
             await self._drained

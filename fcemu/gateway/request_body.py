@@ -1,4 +1,4 @@
-"""What has come of a request's body?"""
+"""How does a request's body get from the connection to its reader? As a queue of the parts that have arrived."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 BUFFER_LIMIT = 64 * 1024
-"""Bytes of a body, or behind an upgrade, that wait to be used; then reading pauses."""
+"""Bytes of a body, or after an upgrade, that may wait to be read; with more, the connection pauses."""
 
 
 class BodyBroken(Exception):
@@ -14,10 +14,10 @@ class BodyBroken(Exception):
 
 
 class RequestBody:
-    """The body of a request, as it comes. One reader.
+    """The body of a request, part by part. It has one reader.
 
     Args:
-        on_read: called when what had come was read, so that there is room for more.
+        on_read: called when the waiting parts were read, so that there is room for more.
 
     Attributes:
         complete: nothing is left to be read, and all of it was valid.
@@ -38,10 +38,10 @@ class RequestBody:
         return self._ended and not self._parts and self._why_broken is None
 
     async def read(self) -> bytes:
-        """What has come; empty at the end.
+        """All bytes that wait, or the next ones to arrive; empty at the end.
 
         Raises:
-            BodyBroken: it breaks off.
+            BodyBroken: the body breaks off.
         """
         while not self._parts:
             if self._why_broken is not None:
@@ -62,11 +62,11 @@ class RequestBody:
 
     @property
     def is_full(self) -> bool:
-        """As much is waiting as may."""
+        """More than BUFFER_LIMIT bytes are waiting."""
         return self._size > BUFFER_LIMIT
 
     def feed(self, part: bytes) -> None:
-        """More has come."""
+        """Add a part."""
         if self._ignored:
             return
         self._parts.append(part)
@@ -74,18 +74,18 @@ class RequestBody:
         self._wake()
 
     def end(self) -> None:
-        """All has come."""
+        """The last part was added."""
         self._ended = True
         self._wake()
 
     def ignore(self) -> None:
-        """Nobody wants the rest."""
+        """Drop what waits and what is still to come: it will not be read."""
         self._ignored = True
         self._parts.clear()
         self._size = 0
 
     def break_off(self, why: str) -> None:
-        """The rest will not come."""
+        """The rest will not come; `read` raises, once the parts before are read."""
         self._why_broken = why
         self._wake()
 
@@ -95,3 +95,5 @@ class RequestBody:
 
 
 NO_BODY = RequestBody(None)
+"""The body of every request without one."""
+NO_BODY.end()

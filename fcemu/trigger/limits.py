@@ -20,19 +20,27 @@ BODY = 32 * 1024 * 1024
 _HOST = re.compile(rb"([A-Za-z0-9._~!$&'()*+;=%-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]*)?")
 
 
+def wrong_hosts(head: RequestHead) -> str | None:
+    """Why a request does not name exactly one host (RFC 9112 3.2); None if it does. HTTP/1.0 may name none."""
+    hosts = len(head.values(b"host"))
+    if hosts > 1:
+        return "more than one Host header"
+    return "no Host header" if not hosts and head.version >= (1, 1) else None
+
+
 def enforce_host(head: RequestHead) -> None:
     """Refuse a request whose host is not certain (RFC 9112 3.2).
 
     Raises:
         FCError: BAD_REQUEST.
     """
-    hosts = [value.strip() for value in head.values(b"host")]
-    if not hosts and head.version < (1, 1):
-        return
-    if len(hosts) != 1 or not _HOST.fullmatch(hosts[0]):
-        found = "no Host header" if not hosts else "more than one Host header"
-        detail = "invalid Host header" if len(hosts) == 1 else found
-        raise FCError(Refusal.BAD_REQUEST, detail=detail, remedy="send exactly one Host header: name[:port]")
+    detail = wrong_hosts(head)
+    if detail is None:
+        host = head.first(b"host")
+        if host is None or _HOST.fullmatch(host.strip()):
+            return
+        detail = "invalid Host header"
+    raise FCError(Refusal.BAD_REQUEST, detail=detail, remedy="send exactly one Host header: name[:port]")
 
 
 def enforce_message(head: RequestHead) -> None:
@@ -42,9 +50,7 @@ def enforce_message(head: RequestHead) -> None:
         FCError: BAD_REQUEST.
     """
     codings = [value.strip().lower() for value in head.values(b"transfer-encoding")] if head.is_chunked else ()
-    if head.version not in ((1, 1), (1, 0)):
-        detail = f"HTTP/{head.version[0]}.{head.version[1]} is not supported"
-    elif codings and (codings != [b"chunked"] or head.version < (1, 1)):
+    if codings and (codings != [b"chunked"] or head.version < (1, 1)):
         detail = "Transfer-Encoding can only be `chunked`, in HTTP/1.1"
     elif not head.target.startswith("/") and (head.method, head.target) != ("OPTIONS", "*"):
         detail = "invalid request target"

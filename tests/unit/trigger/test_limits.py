@@ -30,3 +30,36 @@ def test_http10_needs_no_host() -> None:
 def test_well_formed_host_is_accepted(host: bytes) -> None:
     """Names, addresses and ports are hosts."""
     limits.enforce_host(RequestHead("GET", "/", ((b"Host", host),)))
+
+
+@pytest.mark.parametrize(
+    ("hosts", "version", "why"),
+    [
+        ((), (1, 1), "no Host header"),
+        ((b"a", b"a"), (1, 1), "more than one Host header"),
+        ((b"a", b"b"), (1, 0), "more than one Host header"),
+        ((), (1, 0), None),
+        ((b"a",), (1, 1), None),
+        ((b"a b",), (1, 1), None),
+    ],
+)
+def test_request_names_one_host(hosts: tuple[bytes, ...], version: tuple[int, int], why: str | None) -> None:
+    """A request has exactly one Host header, which HTTP/1.0 may leave out; what it says is another question."""
+    head = RequestHead("GET", "/", tuple((b"Host", host) for host in hosts), version)
+    assert limits.wrong_hosts(head) == why
+
+
+@pytest.mark.parametrize(
+    ("hosts", "detail"),
+    [
+        ((), "no Host header"),
+        ((b"a", b"b"), "more than one Host header"),
+        ((b"a b",), "invalid Host header"),
+        ((b"",), "invalid Host header"),
+        ((b"a@b",), "invalid Host header"),
+    ],
+)
+def test_refusal_says_what_is_wrong_with_the_host(hosts: tuple[bytes, ...], detail: str) -> None:
+    """A host that is missing, doubled or malformed is refused in words."""
+    with pytest.raises(FCError, match=detail):
+        limits.enforce_host(RequestHead("GET", "/", tuple((b"Host", host) for host in hosts)))
