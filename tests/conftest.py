@@ -6,16 +6,21 @@ import asyncio
 import contextlib
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from fcemu.emulator import Emulator
 from fcemu.model import Account, Function, Settings
 
 pytest_plugins = ["pytester"]
+
+# The one profile. How long an example takes depends on what else the machine does, so no example fails for it.
+hypothesis.settings.register_profile("fcemu", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("fcemu")
 
 FUNCTIONS = Path(__file__).parent / "functions"
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -38,6 +43,14 @@ def function(script: str = "echo.py", **props: Any) -> Function:
         "triggers": [{"triggerName": "http-trigger", "triggerConfig": trigger}],
     }
     return Function.model_validate({**defaults, **props})
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what outlives a run of fcemu away from the user's own state folder, and from that of other workers."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
 
 
 @pytest.fixture

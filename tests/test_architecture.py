@@ -25,7 +25,7 @@ IMPURE_IMPORTS = {
 
 @dataclass(frozen=True)
 class Folder:
-    """What a folder, or a module at the top, may do.
+    """A folder or top-level module, and its rules.
 
     Attributes:
         imports: the folders and modules at the top that it may import, besides itself.

@@ -77,11 +77,11 @@ def json_schema() -> dict[str, Any]:
     several = Account.model_json_schema()
     definitions = several.pop("$defs")
     function = definitions["Function"]
-    beside = {key: value for key, value in several["properties"].items() if key in ACCOUNT_KEYS}
+    shared = {key: value for key, value in several["properties"].items() if key in ACCOUNT_KEYS}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "fcemu configuration",
-        "anyOf": [{**function, "properties": {**function["properties"], **beside}}, several],
+        "anyOf": [{**function, "properties": {**function["properties"], **shared}}, several],
         "$defs": definitions,
     }
 
@@ -129,9 +129,9 @@ def _account_data(data: Any, known: bool) -> Translation:
         )
     if not data.keys() & {*Function.model_fields, *ACCOUNT_KEYS} and "functionname" not in map(str.lower, data):
         raise UnusableFile(f"none of these keys is known; {_SHAPES}")
-    beside = {key: value for key, value in data.items() if key in ACCOUNT_KEYS}
+    shared = {key: value for key, value in data.items() if key in ACCOUNT_KEYS}
     function = {key: value for key, value in data.items() if key not in ACCOUNT_KEYS}
-    return Translation({**beside, "functions": [function]}, {(): (), ("functions", 0): ()})
+    return Translation({**shared, "functions": [function]}, {(): (), ("functions", 0): ()})
 
 
 def _normalise(translation: Translation, folder: Path) -> None:

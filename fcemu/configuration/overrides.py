@@ -65,8 +65,8 @@ def with_overrides(
 def _account_data(data: Data) -> Data:
     if "functions" in data:
         return data
-    beside = {key: data.pop(key) for key in ACCOUNT_KEYS if key in data}
-    return {**beside, "functions": [data]}
+    shared = {key: data.pop(key) for key in ACCOUNT_KEYS if key in data}
+    return {**shared, "functions": [data]}
 
 
 def _index_of(function: str | None, functions: object, needed: bool) -> int | None:

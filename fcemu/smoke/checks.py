@@ -355,11 +355,11 @@ def _of_capacity(account: Account, function: Function, endpoint: Endpoint, crede
 
 def _of_hosts(account: Account, path: str, chosen: Sequence[Function]) -> Iterator[Check]:
     """Hosts and paths that lead to no function."""
-    nobody = Request("GET", "fcemu-smoke-nobody.localhost", path)
-    yield _refused("invalid Host header", Refusal.BAD_REQUEST, replace(nobody, host="fcemu/smoke"))
-    yield _refused("unknown function", Refusal.FUNCTION_NOT_FOUND, nobody)
+    unknown = Request("GET", "fcemu-smoke-nobody.localhost", path)
+    yield _refused("invalid Host header", Refusal.BAD_REQUEST, replace(unknown, host="fcemu/smoke"))
+    yield _refused("unknown function", Refusal.FUNCTION_NOT_FOUND, unknown)
     if len(account.functions) > 1:
-        yield _refused("unknown host", Refusal.DOMAIN_NAME_NOT_FOUND, replace(nobody, host="fcemu-smoke.example"))
+        yield _refused("unknown host", Refusal.DOMAIN_NAME_NOT_FOUND, replace(unknown, host="fcemu-smoke.example"))
     for function in chosen[:1]:
         target = f"/2016-08-15/proxy/smoke.fcemu-smoke/{function.functionName}{path}"
         host = f"fcemu-smoke.{function.region}.fc.aliyuncs.com"

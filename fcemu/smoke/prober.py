@@ -72,7 +72,7 @@ class SmokeRun:
     line: Callable[[str, str | None, str | None], int] = lambda function, trigger, domain: 0
 
     def outcome(self, check: Check, result: Result, seconds: float) -> Outcome:
-        """The outcome of a check that had this result, after so many seconds."""
+        """The outcome of a check that had this result and took this many seconds."""
         endpoint = check.endpoint
         trigger, domain = (endpoint.trigger, endpoint.domain) if endpoint is not None else (None, None)
         return Outcome(

@@ -1,14 +1,17 @@
-"""What integration tests share: a client, and `fcemu serve` as a process."""
+"""Fixtures of the integration tests: a client, and `fcemu serve` as a process."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import json
+import os
 import shutil
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,8 @@ import yaml
 
 from tests.conftest import EXAMPLES, FUNCTIONS
 from tests.served import Fcemu, Served
+
+Made = Callable[[str, Callable[[Path], object]], Path]
 
 
 @pytest.fixture
@@ -66,19 +71,60 @@ async def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
         yield start
 
 
+@contextlib.contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """Keep out everybody else who locks this file, in whatever process."""
+    with file.open("a") as opened:
+        fcntl.flock(opened, fcntl.LOCK_EX)
+        yield
+
+
 @pytest.fixture(scope="session")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Path]:
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """Make a folder that takes long to make, such as one of npm packages, once for all workers of a run.
+
+    Tests read what is in it, and write nothing there.
+    """
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent  # each worker has its own in that of the run
+
+    def make(name: str, fill: Callable[[Path], object]) -> Path:
+        folder, done = base / name, base / f"{name}.made"
+        with locked(base / f"{name}.lock"):
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                fill(folder)
+                done.touch()
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def only_pruner() -> Iterator[None]:
+    """Nobody else who runs these tests prunes: on the whole machine, what was left behind is anybody's to end."""
+    with locked(Path(tempfile.gettempdir()) / f"fcemu-tests-prune-{os.getuid()}.lock"):
+        yield
+
+
+@pytest.fixture(scope="session")
+def installed(made_once: Made) -> Callable[[str, str], Path]:
     """Make a copy of an example with its npm packages installed; without npm `untested` is what the skip names."""
 
     def install(example: str, untested: str) -> Path:
         for program in ("node", "npm"):
             if shutil.which(program) is None:
                 pytest.skip(f"{program} is not installed: {untested} NOT tested")
-        folder = tmp_path_factory.mktemp("node") / example.partition("/")[0]
-        shutil.copytree(EXAMPLES / example, folder, ignore=shutil.ignore_patterns("node_modules"))
-        command = ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error"]
-        subprocess.run(command, cwd=folder, check=True)
-        return folder
+
+        def fill(folder: Path) -> None:
+            ignored = shutil.ignore_patterns("node_modules")
+            shutil.copytree(EXAMPLES / example, folder, ignore=ignored, dirs_exist_ok=True)
+            command = ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error"]
+            subprocess.run(command, cwd=folder, check=True)
+
+        return made_once(example.replace("/", "-"), fill)
 
     return install
 

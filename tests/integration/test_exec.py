@@ -359,7 +359,7 @@ async def start(config: Callable[..., str]) -> AsyncIterator[Start]:
 
 
 KNOWN: set[psutil.Process] = set()
-"""Whoever was seen below fcemu in this test."""
+"""All processes seen below fcemu in this test."""
 
 
 def family(process: asyncio.subprocess.Process) -> list[psutil.Process]:

@@ -271,8 +271,9 @@ def test_frozen_function_does_not_outlive_the_front(kind: str, first: str) -> No
         asyncio.run(until(lambda: nothing_left([*facts["family"], facts["keeper"], facts["guard"]], groups)))
 
 
+@pytest.mark.xdist_group("prune")
 @pytest.mark.parametrize("kind", KINDS)
-def test_prune_ends_what_was_left_frozen(kind: str, tmp_path: Path) -> None:
+def test_prune_ends_what_was_left_frozen(kind: str, tmp_path: Path, only_pruner: None) -> None:
     """If front, keeper and guard were killed at once, `prune` thaws and stops the rest, and removes the groups."""
     with a_front(kind) as (front, facts, groups):
         processes = [psutil.Process(pid) for pid in (front.pid, facts["keeper"], facts["guard"])]
@@ -289,7 +290,8 @@ def test_prune_ends_what_was_left_frozen(kind: str, tmp_path: Path) -> None:
         assert nothing_left(facts["family"], groups)
 
 
-def test_group_of_a_living_front_is_not_abandoned() -> None:
+@pytest.mark.xdist_group("prune")
+def test_group_of_a_living_front_is_not_abandoned(only_pruner: None) -> None:
     """Only groups of fronts that have ended count as left behind, and none of another pid namespace."""
     parents = [
         Parents(run, freezer=parent)
@@ -336,7 +338,7 @@ async def test_what_the_function_has_stopped_itself_stays_stopped() -> None:
 
 
 async def test_self_test_leaves_no_trace_and_tells_the_truth() -> None:
-    """What the self-test reports as possible is possible, and its own groups are removed."""
+    """The self-test reports only what is possible, and removes its own groups."""
 
     def there() -> list[str]:
         alive = run.replace(":", "-")

@@ -53,7 +53,7 @@ UPGRADE = {
 
 @pytest.fixture(scope="module", autouse=True)
 def _end_with_this_module(_fcemu_kits: Kits) -> Iterator[None]:
-    """Stop all emulators at the end of this module: other tests need port 9000 on all addresses."""
+    """Stop all emulators at the end of this module; otherwise they live as long as the session."""
     yield
     assert _fcemu_kits.stop() == []
     _fcemu_kits._kits.clear()
@@ -238,6 +238,7 @@ async def test_a_day_passes_at_once(fc: fcemu.Kit) -> None:
 
 
 JOINED = """
+import os
 from aiohttp import web
 async def join(request):
     socket = web.WebSocketResponse()
@@ -247,7 +248,7 @@ async def join(request):
     return socket
 app = web.Application()
 app.router.add_get("/", join)
-web.run_app(app, host="0.0.0.0", port=9000, print=None)
+web.run_app(app, host="0.0.0.0", port=int(os.environ["FC_SERVER_PORT"]), print=None)
 """
 
 
@@ -504,7 +505,7 @@ async def test_cut_open_tells_what_was_open(fc: fcemu.Kit) -> None:
 
 
 BUSY = """
-import time
+import os, time
 from aiohttp import web
 async def busy(request):
     await web.WebSocketResponse().prepare(request)
@@ -512,7 +513,7 @@ async def busy(request):
     time.sleep(3)
 app = web.Application()
 app.router.add_get("/", busy)
-web.run_app(app, host="0.0.0.0", port=9000, print=None)
+web.run_app(app, host="0.0.0.0", port=int(os.environ["FC_SERVER_PORT"]), print=None)
 """
 
 

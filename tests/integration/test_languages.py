@@ -21,6 +21,7 @@ from fcemu.journal import InstanceChanged, InvocationEnded, InvocationStarted, N
 from fcemu.model import Function
 from fcemu.processes.port_binding import PortBinding
 from tests.conftest import FUNCTIONS, Serve, function
+from tests.integration.conftest import Made
 from tests.integration.test_port_binding import free_port, used_instances
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the kernel's user notification is Linux's")
@@ -29,32 +30,29 @@ Command = Callable[[str, int], list[str]]
 """The start command of a server that listens at a host and port."""
 
 
-def build_go(source: Path, folder: Path, **env: str) -> Path:
-    """Build a Go program, without C, into the folder; the build's caches go with it."""
+@pytest.fixture(scope="session")
+def go_binary(made_once: Made) -> Path:
+    """The Go server, built without C; the build's caches go when it is done."""
     if shutil.which("go") is None:
         pytest.skip("go is not installed: static Go functions were NOT tested")
-    with tempfile.TemporaryDirectory(dir=folder) as cache:
-        own = {"GO111MODULE": "off", "GOFLAGS": "", "CGO_ENABLED": "0", "GOCACHE": cache, "GOPATH": cache, **env}
-        command = ["go", "build", "-o", "server", str(source)]
-        subprocess.run(command, cwd=folder, env={**os.environ, **own}, check=True, timeout=100)
-    return folder / "server"
+
+    def build(folder: Path) -> None:
+        with tempfile.TemporaryDirectory(dir=folder) as cache:
+            own = {"GO111MODULE": "off", "GOFLAGS": "", "CGO_ENABLED": "0", "GOCACHE": cache, "GOPATH": cache}
+            command = ["go", "build", "-o", "server", str(FUNCTIONS / "go" / "server.go")]
+            subprocess.run(command, cwd=folder, env={**os.environ, **own}, check=True)
+
+    return made_once("go", build) / "server"
 
 
 @pytest.fixture(scope="session")
-def go_binary(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The Go server."""
-    return build_go(FUNCTIONS / "go" / "server.go", tmp_path_factory.mktemp("go"))
-
-
-@pytest.fixture(scope="session")
-def java_classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def java_classes(made_once: Made) -> Path:
     """The folder of the Java server's class."""
     for program in ("java", "javac"):
         if shutil.which(program) is None:
             pytest.skip(f"{program} is not installed: Java functions were NOT tested")
-    folder = tmp_path_factory.mktemp("java")
-    subprocess.run(["javac", "-d", str(folder), str(FUNCTIONS / "java" / "Server.java")], check=True)
-    return folder
+    command = ["javac", "-d", ".", str(FUNCTIONS / "java" / "Server.java")]
+    return made_once("java", lambda folder: subprocess.run(command, cwd=folder, check=True))
 
 
 @pytest.fixture
@@ -172,32 +170,46 @@ async def test_server_on_loopback_is_refused_and_told(
     assert "0.0.0.0" in str(record.remedy)
 
 
-WITHOUT_HTTP_LIBRARY = """
-package main
+WITHOUT_LIBRARY = """
+static int system_call(int number, int first, const void *second, int third) {
+    int result;
+    __asm__ volatile("int $0x80" : "=a"(result) : "a"(number), "b"(first), "c"(second), "d"(third) : "memory");
+    return result;
+}
 
-import (
-	"net"
-	"os"
-)
+static int socket_call(int number, int first, const void *second, int third) {
+    int arguments[] = {first, (int)second, third};
+    return system_call(102, number, arguments, 0);
+}
 
-func main() {
-	server, _ := net.Listen("tcp", os.Args[1])
-	for {
-		conn, _ := server.Accept()
-		conn.Read(make([]byte, 4096))
-		conn.Write([]byte("HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\nConnection: close\\r\\n\\r\\nok"))
-		conn.Close()
-	}
+void _start(void) {
+    struct { short family; unsigned short port; int host, rest[2]; } any = {2, PORT >> 8 | (PORT & 255) << 8};
+    static const char answer[] = "HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\nConnection: close\\r\\n\\r\\nok";
+    static char request[4096];
+    int server = socket_call(1, 2, (void *)1, 0), yes = 1;
+    int option[] = {server, 1, 2, (int)&yes, sizeof yes};
+    system_call(102, 14, option, 0);
+    if (socket_call(2, server, &any, sizeof any) || socket_call(4, server, (void *)128, 0)) system_call(1, 1, 0, 0);
+    for (;;) {
+        int client = socket_call(5, server, 0, 0);
+        system_call(3, client, request, sizeof request);
+        system_call(4, client, answer, sizeof answer - 1);
+        system_call(6, client, 0, 0);
+    }
 }
 """
+"""Calls the kernel as 32-bit programs do, by int 0x80; it needs no 32-bit libraries to be built."""
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="only x86_64 runs 32-bit programs of i386")
 async def test_32_bit_server_is_found_by_looking(serve: Serve, client: aiohttp.ClientSession, tmp_path: Path) -> None:
     """The filter does not handle 32-bit programs: such a server gets one instance, and the user is told so."""
-    (tmp_path / "small.go").write_text(WITHOUT_HTTP_LIBRARY)
-    binary = build_go(tmp_path / "small.go", tmp_path, GOARCH="386")
-    port = free_port()
+    if shutil.which("gcc") is None:
+        pytest.skip("gcc is not installed: a 32-bit function was NOT tested")
+    port, binary = free_port(), tmp_path / "server"
+    (tmp_path / "server.c").write_text(WITHOUT_LIBRARY)
+    flags = ["-m32", "-O1", "-static", "-nostdlib", "-ffreestanding", "-fno-stack-protector", "-fno-pie", "-no-pie"]
+    subprocess.run(["gcc", *flags, f"-DPORT={port}", "-o", str(binary), "server.c"], cwd=tmp_path, check=True)
     emulator = await serve(hard_wired([str(binary), f":{port}"], port), portBinding="seccomp")
     async with client.get(emulator.url) as response:
         assert (response.status, await response.text()) == (200, "ok")

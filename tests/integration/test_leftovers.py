@@ -118,7 +118,8 @@ def test_running_front_is_listed_with_its_processes(start: Start, state: Path) -
     assert str(served.process.pid) not in {words[0] for words in fcemu("ps")}
 
 
-def test_prune_ends_what_was_left_behind_and_nothing_else(start: Start, state: Path) -> None:
+@pytest.mark.xdist_group("prune")
+def test_prune_ends_what_was_left_behind_and_nothing_else(start: Start, state: Path, only_pruner: None) -> None:
     """Daemons of a front that was killed with keeper and guard are stopped; all other processes stay."""
     living, dead = start("echo.py"), start("nasty.py")
     program = ["-c", "import time; print(flush=True); time.sleep(300)", "nasty.py", "fcemu"]

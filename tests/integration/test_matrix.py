@@ -24,7 +24,7 @@ from tests.served import is_alive
 LOOP = os.environ.get("FCEMU_TEST_LOOP", "asyncio").partition(",")[0]
 MATRIX = (sys.executable, "-m", "fcemu", "matrix", "--loop", LOOP)
 
-# The clients of the example run side by side, each for a minute.
+# A client of the example meets 23 scenarios, which takes a minute.
 pytestmark = pytest.mark.timeout(300)
 
 
@@ -40,18 +40,20 @@ def outcomes(text: str) -> dict[str, str]:
 class Running:
     """A running matrix of the example."""
 
-    def __init__(self, folder: Path, store: Path | None, *arguments: str, **environment: str) -> None:
-        self.junit = folder / f"{'-'.join(arguments)}.xml".replace("/", "_")
+    def __init__(self, folder: Path, output: Path, store: Path | None, *arguments: str, **environment: str) -> None:
+        self.junit = output / "junit.xml"
         environment = {
             **{name: value for name, value in os.environ.items() if name != "STORE"},
             **({"STORE": str(store)} if store is not None else {}),
             "SECOND": "40",
             "WEBSOCKETS_BACKOFF_INITIAL_DELAY": "0.1",
             "WEBSOCKETS_BACKOFF_MIN_DELAY": "0.1",
+            "XDG_STATE_HOME": str(output / "state"),
             **environment,
         }
         command = [*MATRIX, "--limit", "25", "--junit", str(self.junit), *arguments]
-        self.output = self.junit.with_suffix(".txt").open("w+")
+        output.mkdir(exist_ok=True)
+        self.output = (output / "output.txt").open("w+")
         self.process = subprocess.Popen(
             command, cwd=folder, env=environment, stdout=self.output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
         )
@@ -78,22 +80,18 @@ def example(installed: Callable[[str, str], Path]) -> Path:
     return installed("reconnect", "the clients of examples/reconnect were")
 
 
-@pytest.fixture(scope="module")
-def matrices(example: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Running]]:
+CLIENTS = {
+    "reconnecting-websocket": ("trigger.yaml", "--", "node", "client-reconnecting-websocket.js"),
+    "socket.io": ("socketio.yaml", "--", "node", "client-socketio.js"),
+    "websockets": ("trigger.yaml", "--", sys.executable, "client_websockets.py"),
+    "naive": ("trigger.yaml", "--limit", "8", "--", "node", "client-naive.js"),
+}
+
+
+@pytest.fixture
+def client_of_example(request: pytest.FixtureRequest, example: Path, tmp_path: Path) -> Iterator[Running]:
     """The matrix of each client; all run at the same time, because they mostly wait."""
-    store = tmp_path_factory.mktemp("store")
-    clients = {
-        "reconnecting-websocket": ("trigger.yaml", "--", "node", "client-reconnecting-websocket.js"),
-        "socket.io": ("socketio.yaml", "--", "node", "client-socketio.js"),
-        "websockets": ("trigger.yaml", "--", sys.executable, "client_websockets.py"),
-        "naive": ("trigger.yaml", "--limit", "8", "--", "node", "client-naive.js"),
-    }
-    state = str(tmp_path_factory.mktemp("state"))
-    with contextlib.ExitStack() as stack:
-        running = {}
-        for client, arguments in clients.items():
-            running[client] = Running(example, store, *arguments, XDG_STATE_HOME=state)
-            stack.callback(running[client].close)
+    with contextlib.closing(Running(example, tmp_path, tmp_path, *CLIENTS[request.param])) as running:
         yield running
 
 
@@ -105,19 +103,20 @@ FATAL = [
 DEADLY_SILENT = ["nat-blackhole", "half-open"]
 
 
-@pytest.mark.parametrize("client", ["reconnecting-websocket", "socket.io", "websockets"])
-def test_client_that_reconnects_survives_everything(matrices: dict[str, Running], client: str) -> None:
+@pytest.mark.parametrize("client_of_example", ["reconnecting-websocket", "socket.io", "websockets"], indirect=True)
+def test_client_that_reconnects_survives_everything(client_of_example: Running) -> None:
     """The clients of examples/reconnect survive every scenario."""
-    code, text = matrices[client].end()
+    code, text = client_of_example.end()
     assert outcomes(text) == dict.fromkeys([*SURVIVED_BY_ALL, *FATAL, *DEADLY_SILENT], "survived")
     assert code == 0
-    suites = ElementTree.parse(matrices[client].junit).getroot()
+    suites = ElementTree.parse(client_of_example.junit).getroot()
     assert (suites.get("tests"), suites.get("failures"), suites.get("skipped")) == ("23", "0", "0")
 
 
-def test_naive_client_fails(matrices: dict[str, Running]) -> None:
+@pytest.mark.parametrize("client_of_example", ["naive"], indirect=True)
+def test_naive_client_fails(client_of_example: Running) -> None:
     """The naive client of examples/reconnect fails when a connection is lost, and hangs when it does not notice."""
-    code, text = matrices["naive"].end()
+    code, text = client_of_example.end()
     assert outcomes(text) == {
         **dict.fromkeys(SURVIVED_BY_ALL, "survived"),
         **dict.fromkeys(FATAL, "failed"),
@@ -128,7 +127,7 @@ def test_naive_client_fails(matrices: dict[str, Running]) -> None:
     assert "timeout: | the connection was closed with 1006" in text
     assert "close-1013: | the connection was closed with 1013" in text
     assert "half-open: the command was stopped after 8 s (--limit)" in text
-    failures = ElementTree.parse(matrices["naive"].junit).getroot().iterfind(".//testcase[failure]")
+    failures = ElementTree.parse(client_of_example.junit).getroot().iterfind(".//testcase[failure]")
     assert {case.get("name") for case in failures} == {*FATAL, *DEADLY_SILENT}
 
 
@@ -136,10 +135,11 @@ def test_what_relies_on_one_instance_fails(example: Path, tmp_path: Path) -> Non
     """Notes in an instance's memory, and long polling without session affinity, do not survive a second instance."""
     memory = ("--only", "crash", "--only", "scatter", "trigger.yaml", "--", "node", "client-reconnecting-websocket.js")
     polling = ("--only", "scatter", "--limit", "5", "socketio.yaml", "--", "node", "client-socketio.js")
-    state = {"XDG_STATE_HOME": str(tmp_path / "state")}
     with (
-        contextlib.closing(Running(example, None, *memory, **state)) as in_memory,
-        contextlib.closing(Running(example, tmp_path, *polling, TRANSPORT="polling", **state)) as by_polling,
+        contextlib.closing(Running(example, tmp_path / "memory", None, *memory)) as in_memory,
+        contextlib.closing(
+            Running(example, tmp_path / "polling", tmp_path, *polling, TRANSPORT="polling")
+        ) as by_polling,
     ):
         (_, told), (_, of_polling) = in_memory.end(), by_polling.end()
     assert outcomes(told) == {"baseline": "survived", "crash": "failed", "scatter": "failed"}

@@ -1,19 +1,17 @@
 """The vendor's Node sample runs unmodified, and npm's `ws` works as a client.
 
-The sample listens on port 9000 whatever it is told. Where instances cannot share a port, tests take turns: with each
-other and, by a file lock, with those of another run on the same machine.
+The sample listens on port 9000, whatever FC_SERVER_PORT says. Each of its instances has an address of its own, so no
+test needs port 9000 of the machine; where an instance has none, a copy of the sample listens on a free port.
 """
 
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import json
 import os
 import subprocess
-import tempfile
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +24,9 @@ from fcemu.emulator import Emulator
 from fcemu.journal import InvocationEnded, InvocationStarted, LogLine, Notice
 from fcemu.model import Function
 from tests.conftest import FUNCTIONS, Serve, function
+from tests.integration.test_port_binding import free_port
 
 WsClient = Callable[..., Awaitable[list[dict[str, Any]]]]
-
-
-@pytest.fixture
-def port_9000() -> Iterator[None]:
-    """The right to use port 9000 of this machine."""
-    with (Path(tempfile.gettempdir()) / "fcemu-port-9000.lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 @pytest.fixture
@@ -73,9 +64,9 @@ def ends(emulator: Emulator) -> list[InvocationEnded]:
     return [record for record in emulator.journal.records if isinstance(record, InvocationEnded)]
 
 
-def fixed_port_notices(emulator: Emulator) -> list[str]:
+def fixed_port_notices(emulator: Emulator, port: int = 9000) -> list[str]:
     notices = [record for record in emulator.journal.records if isinstance(record, Notice)]
-    return [notice.text for notice in notices if notice.kind == "single-instance" and "port 9000" in notice.text]
+    return [notice.text for notice in notices if notice.kind == "single-instance" and f"port {port}" in notice.text]
 
 
 async def test_sample_echoes(serve: Serve, sample: Callable[..., Function], ws_client: WsClient) -> None:
@@ -111,12 +102,17 @@ async def test_sample_with_100_sockets(serve: Serve, sample: Callable[..., Funct
     assert len({record.instance_id for record in started}) == 1
 
 
-async def test_sample_gets_one_instance(
-    serve: Serve, sample: Callable[..., Function], ws_client: WsClient, port_9000: None
-) -> None:
-    """The emulator says that a server hard-wired to port 9000 gets one instance, and refuses a second socket."""
-    emulator = await serve(sample(instanceConcurrency=1), portBinding="port")
-    (notice,) = fixed_port_notices(emulator)
+async def test_sample_gets_one_instance(serve: Serve, echo_node: Path, tmp_path: Path, ws_client: WsClient) -> None:
+    """The emulator says that a server hard-wired to a port gets one instance, and refuses a second socket."""
+    port = free_port()
+    text = (echo_node / "index.js").read_text()
+    assert text.count("9000") == 1
+    (tmp_path / "index.js").write_text(text.replace("9000", str(port)))
+    (tmp_path / "node_modules").symlink_to(echo_node / "node_modules")
+    runtime = {"command": ["node"], "args": ["index.js"], "port": port}
+    hard_wired = function(code=str(tmp_path), customRuntimeConfig=runtime, instanceConcurrency=1)
+    emulator = await serve(hard_wired, portBinding="port")
+    (notice,) = fixed_port_notices(emulator, port)
     assert "requests beyond 1 at a time are refused with 429" in notice
     assert "FC_SERVER_PORT" in notice
     async with connect(f"ws://127.0.0.1:{emulator.port}/", proxy=None) as first:
@@ -127,7 +123,7 @@ async def test_sample_gets_one_instance(
         assert (saw["status"], json.loads(saw["body"])["Code"]) == (429, "ResourceExhausted")
         await first.send("still here")
         assert await first.recv() == "still here"
-    assert len(fixed_port_notices(emulator)) == 1
+    assert len(fixed_port_notices(emulator, port)) == 1
 
 
 async def test_sample_in_five_instances(serve: Serve, sample: Callable[..., Function]) -> None:

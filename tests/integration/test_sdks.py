@@ -44,6 +44,7 @@ from fcemu.model import AccessKey
 from fcemu.report import as_json, as_text
 from fcemu.trigger.signature import SCHEMES, sign
 from tests.conftest import FUNCTIONS, Serve, function
+from tests.integration.conftest import Made
 
 PLAIN = AccessKey(accessKeyId="sdk-test-key", accessKeySecret="sdk-test-secret-of-the-plain-key")
 STS = AccessKey(
@@ -371,17 +372,19 @@ async def test_tea_websocket_client(emulator: Emulator, key: AccessKey) -> None:
 
 
 @pytest.fixture(scope="session")
-def node_modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def node_modules(made_once: Made) -> Path:
     """The vendor's Node SDKs and `ws`, installed."""
     for program in ("node", "npm"):
         if shutil.which(program) is None:
             pytest.skip(f"{program} is not installed: the vendor's Node SDKs were NOT tested")
-    folder = tmp_path_factory.mktemp("node-sdks")
-    (folder / "package.json").write_text('{"private": true}')
+
+    def fill(folder: Path) -> None:
+        (folder / "package.json").write_text('{"private": true}')
+        subprocess.run(command, cwd=folder, check=True)
+
     packages = ["@alicloud/fc2@^2.6.6", "@alicloud/openapi-util@^0.3.3", "@alicloud/tea-typescript@^1.8.0", "ws@^8.18"]
     command = ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error", *packages]
-    subprocess.run(command, cwd=folder, check=True)
-    return folder / "node_modules"
+    return made_once("node-sdks", fill) / "node_modules"
 
 
 NodeSdk = Callable[..., Awaitable[Reply]]

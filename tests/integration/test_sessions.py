@@ -5,15 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
-from typing import Any
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
-from mcp import ClientSession
-from mcp.client.sse import sse_client
-from mcp.client.streamable_http import streamable_http_client
 from websockets.asyncio.client import connect
 
 from fcemu.emulator import Emulator
@@ -21,6 +17,9 @@ from fcemu.journal import InstanceChanged, InvocationStarted
 from fcemu.model import Function
 from tests.conftest import Serve, function
 from tests.wire import Wire, request
+
+if TYPE_CHECKING:
+    from mcp import ClientSession
 
 
 def affine(kind: str, script: str = "echo.py", **config: Any) -> Function:
@@ -177,12 +176,16 @@ async def test_idle_instance_stays_for_its_session(serve: Serve, client: aiohttp
 
 # ---- MCP, with the protocol's own server and client
 
-McpTransport = Callable[[str], AbstractAsyncContextManager[Any]]
-
 
 @contextlib.asynccontextmanager
-async def mcp_session(transport: McpTransport, url: str) -> AsyncIterator[ClientSession]:
+async def mcp_session(kind: str, url: str) -> AsyncIterator[ClientSession]:
     """An initialized session of the protocol's own client."""
+    # Imported here: it takes a second, and most who load this module run none of these tests.
+    from mcp import ClientSession
+    from mcp.client.sse import sse_client
+    from mcp.client.streamable_http import streamable_http_client
+
+    transport: Any = sse_client if kind == "MCP_SSE" else streamable_http_client
     async with transport(url) as (read, write, *_), ClientSession(read, write) as session:
         await session.initialize()
         yield session
@@ -196,21 +199,16 @@ async def where(session: ClientSession) -> str:
 
 
 @pytest.mark.parametrize(
-    ("kind", "script", "path", "transport"),
-    [
-        ("MCP_SSE", "mcp_where.py sse", "/sse", sse_client),
-        ("MCP_STREAMABLE", "mcp_where.py streamable-http", "/mcp", streamable_http_client),
-    ],
+    ("kind", "script", "path"),
+    [("MCP_SSE", "mcp_where.py sse", "/sse"), ("MCP_STREAMABLE", "mcp_where.py streamable-http", "/mcp")],
 )
-async def test_mcp_session_stays_in_its_instance(
-    serve: Serve, kind: str, script: str, path: str, transport: McpTransport
-) -> None:
+async def test_mcp_session_stays_in_its_instance(serve: Serve, kind: str, script: str, path: str) -> None:
     """Three sessions of a real MCP client, one per instance, are in three instances of a real MCP server."""
     emulator = await serve(affine(kind, script, sessionConcurrencyPerInstance=1))
     async with (
-        mcp_session(transport, emulator.url + path) as one,
-        mcp_session(transport, emulator.url + path) as two,
-        mcp_session(transport, emulator.url + path) as three,
+        mcp_session(kind, emulator.url + path) as one,
+        mcp_session(kind, emulator.url + path) as two,
+        mcp_session(kind, emulator.url + path) as three,
     ):
         first = [await where(session) for session in (one, two, three)]
         again = [await where(session) for session in (three, two, one)]

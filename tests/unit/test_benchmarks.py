@@ -1,4 +1,4 @@
-"""What the benchmarks make of their runs: medians, ratios, wrk's words, tables, verdicts."""
+"""The results of the benchmarks: medians, ratios, wrk's output, tables, verdicts."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ MACHINE = Machine(Path("/nowhere"), 1, 0)
 
 
 def run(front: float = 0.5, operations: int = 1000) -> Run:
-    """A run of a second, with so many seconds of CPU time of the front."""
+    """A run of a second in which the front used this many seconds of CPU time."""
     return Run(operations, 1.0, 10.0, 20.0, front, 0.25, 0.125)
 
 
@@ -106,7 +106,7 @@ def test_run_of_wrk_without_requests_fails(text: str) -> None:
 
 
 def test_run_that_was_too_short_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where no request ended in its time, a run is made again and longer, but not for ever."""
+    """If no request ended in time, a run is repeated and made longer, but not forever."""
     tried: list[float] = []
 
     def slow(machine: Machine, front: Front, work: Work, guard: str | None, seconds: float) -> Run:
@@ -134,7 +134,7 @@ def test_guarded_function_is_sent_what_it_wants(tmp_path: Path) -> None:
 
 
 def test_each_path_is_asked_for_once(tmp_path: Path) -> None:
-    """A script of wrk's counts."""
+    """A script of wrk requests each path once."""
     paths = wrk_command(WORKS["paths-64"], 1, None, tmp_path)
     assert '"/" .. n' in Path(paths[paths.index("-s") + 1]).read_text()
 
@@ -154,7 +154,7 @@ def test_configuration_of_fcemu_is_a_valid_one() -> None:
 
 
 def test_configuration_of_a_point_has_as_many_as_it_says() -> None:
-    """Functions that nobody asks start no instance; one instance of the one that is asked has room for a client."""
+    """Functions without requests start no instance; one instance of the requested function has room for a client."""
     configured = partial(growth.configuration, machine=MACHINE, listens=Path("/nowhere/listens"))
     functions = Account.model_validate(configured("functions", 300))
     instances = Account.model_validate(configured("instances", 50))
@@ -169,7 +169,7 @@ def test_configuration_of_a_point_has_as_many_as_it_says() -> None:
 
 
 def test_points_of_a_curve_grow() -> None:
-    """The first is the one that the others are compared with; a quick run has the same one, and few."""
+    """The first point is the base of the ratios; a quick run has the same first point, and only a few others."""
     for curve in CURVES:
         assert list(curve.points) == sorted(set(curve.points))
         assert list(curve.quick) == sorted(set(curve.quick))
@@ -179,7 +179,7 @@ def test_points_of_a_curve_grow() -> None:
 
 
 def test_curve_is_compared_with_its_first_point() -> None:
-    """Its table, the page and the JSON name what grows, and that the ratio is to the first."""
+    """The table, the page and the JSON of a curve name what grows, and that ratios are to the first point."""
     rows = {"1": [run(front=0.2)], "300": [run(front=0.3)]}
     curve = Measured(CURVES[1].work, rows, of="functions", base="1")
     head, _, first, last = results.table(curve).splitlines()
@@ -195,7 +195,7 @@ def test_curve_is_compared_with_its_first_point() -> None:
 
 
 def test_row_says_why_it_could_not_be_measured() -> None:
-    """What is missing is skipped, what went wrong has failed; what nobody expected is not hidden."""
+    """Missing programs are skipped, failed runs have failed, and unexpected errors are not hidden."""
     of = measured("echo-1", nginx=[], fcemu=[])
     with noted(of, "nginx"):
         raise Missing("nginx is not installed")
@@ -229,7 +229,7 @@ def test_table_says_why_a_row_has_no_figures() -> None:
 
 
 def test_table_of_a_guarded_function_has_the_price_of_its_guard() -> None:
-    """It is compared with the anonymous function, not with nginx."""
+    """A guarded function is compared with the anonymous function, not with nginx."""
     of = Measured(WORKS["signed-64"], {ANONYMOUS: [run(front=0.2)], "fcemu, signed": [run(front=0.25)]})
     head, _, _, signed = results.table(of).splitlines()
     assert "above anonymous, µs" in head
@@ -237,7 +237,7 @@ def test_table_of_a_guarded_function_has_the_price_of_its_guard() -> None:
 
 
 def test_verdict_is_met_at_its_bound() -> None:
-    """At most is at most; what was not measured is neither met nor missed."""
+    """A target is met at its bound; without a measurement it is neither met nor missed."""
     target = Target("it", 1.0, "figure", "it")
     words = [Verdict(target, value).word for value in (0.9, 1.0, 1.1, None)]
     assert words == ["met", "met", "**missed**", "not measured"]
@@ -284,7 +284,7 @@ def test_targets_are_of_works_that_there_are() -> None:
 
 
 def test_report_keeps_every_run() -> None:
-    """The page has the tables and the targets; the JSON has the runs behind them."""
+    """The page has the tables and the targets; the JSON has the runs."""
     works = [measured("echo-1", nginx=[run(), run()], fcemu=[run(), run()])]
     report = results.Report({"runs": "2"}, works, [], [Figure("help", "--help", 0.1, "s")], verdicts(works, []))
     page, kept = results.markdown(report), json.loads(results.as_json(report))
@@ -297,5 +297,5 @@ def test_report_keeps_every_run() -> None:
 
 
 def test_fronts_are_measured_with_the_base_among_them() -> None:
-    """Without nginx there would be nobody to compare with; without fcemu nothing to say."""
+    """A selection of fronts always includes nginx, the base, and fcemu."""
     assert {figures.BASE, figures.TUNED, "fcemu"} <= FRONTS.keys()

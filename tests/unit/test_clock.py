@@ -1,4 +1,4 @@
-"""A clock that a test puts forward."""
+"""A clock that a test advances."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fcemu.clock import ManualClock, until
 
 
 async def test_what_is_due_happens_in_order() -> None:
-    """Timers fire in the order in which they are due, each at its time, whatever the order of their making."""
+    """Timers fire in the order in which they are due, each at its time, in whatever order they were created."""
     clock = ManualClock()
     begun, wall = clock.now(), clock.wall_now()
     seen: list[tuple[str, int]] = []
@@ -23,7 +23,7 @@ async def test_what_is_due_happens_in_order() -> None:
 
 
 async def test_timer_that_is_made_on_the_way_fires_too() -> None:
-    """A timer that another one makes is due in the same advance if its time is within it."""
+    """A timer that another one creates fires in the same advance if it becomes due."""
     clock = ManualClock()
     seen: list[int] = []
 
@@ -37,7 +37,7 @@ async def test_timer_that_is_made_on_the_way_fires_too() -> None:
 
 
 async def test_who_waits_gets_to_act_before_the_next_timer() -> None:
-    """Between two timers tasks that the first one woke have their turn."""
+    """Between two timers, the tasks that the first one woke can run."""
     clock = ManualClock()
     order: list[str] = []
 
@@ -54,7 +54,7 @@ async def test_who_waits_gets_to_act_before_the_next_timer() -> None:
 
 
 async def test_what_takes_real_time_is_waited_for() -> None:
-    """A timer that sets off something real is done with before the next one fires, and its own next one is due too."""
+    """If a timer starts real work, the next timer waits for it, and timers that the work creates fire, too."""
     clock = ManualClock()
     begun = clock.now()
     order: list[str] = []
@@ -74,7 +74,7 @@ async def test_what_takes_real_time_is_waited_for() -> None:
 
 
 async def test_cancelled_timer_does_not_fire() -> None:
-    """What was called off does not happen, nor does what happened happen again."""
+    """A cancelled timer does not fire, and no timer fires twice."""
     clock = ManualClock()
     seen: list[str] = []
     kept = clock.call_at(clock.now() + 1, lambda: seen.append("kept"))
@@ -86,7 +86,7 @@ async def test_cancelled_timer_does_not_fire() -> None:
 
 
 async def test_clock_runs_by_itself() -> None:
-    """Who does not put it forward has a clock that goes as ever; a timer moves along when it is put forward."""
+    """Without being advanced, the clock runs as usual; advancing it moves its timers."""
     clock = ManualClock()
     fired = asyncio.Event()
     clock.call_at(clock.now() + 30.02, fired.set)

@@ -24,7 +24,7 @@ def test_row_is_complete(refusal: Refusal) -> None:
 
 
 def test_only_answers_that_ran_the_function_are_billed() -> None:
-    """Refusals before the function are free; those that follow its run are billed (PAGE, table)."""
+    """Refusals before the function are free; errors after it ran are billed (PAGE, table)."""
     billed = {refusal.name for refusal in Refusal if refusal.value.billed}
     assert billed == {
         "EXTERNAL_REDIRECT", "APK_DOWNLOAD", "BAD_RESPONSE", "PROCESS_EXITED", "FUNCTION_TIMEOUT", "FUNCTION_OOM",
@@ -32,14 +32,14 @@ def test_only_answers_that_ran_the_function_are_billed() -> None:
 
 
 def test_reason_and_remedy_stay_out_of_the_message() -> None:
-    """What is for the log is not in what the client gets."""
+    """Reason and remedy, which are for the log, are not in the message for the client."""
     error = FCError(Refusal.METHOD_NOT_ALLOWED, method="PUT", reason="secret", remedy="secret")
     assert "secret" not in error.message
     assert "secret" not in str(error)
 
 
 def test_config_error_lists_every_finding() -> None:
-    """A configuration error prints each finding with its place."""
+    """A configuration error prints each finding with its file and line."""
     findings = [
         Finding("expected a number", ("timeout",), "a.yaml", 3),
         Finding("empty", file="a.yaml", line=1),
@@ -49,14 +49,14 @@ def test_config_error_lists_every_finding() -> None:
 
 
 def test_key_of_a_finding_reads_like_the_file() -> None:
-    """List positions stand in brackets, and a key that would read ambiguously in quotes."""
+    """List positions are in brackets, and an ambiguous key is in quotes."""
     assert Finding("", ("triggers", 0, "triggerConfig", "methods", 1)).key == "triggers[0].triggerConfig.methods[1]"
     assert Finding("", ("environmentVariables", "A B")).key == "environmentVariables.'A B'"
     assert Finding("").key == ""
 
 
 def test_refusal_can_be_given_again() -> None:
-    """An answer is repeated for another request with its own reason, and the same message and remedy."""
+    """An error can be repeated for another request with its own reason, and the same message and remedy."""
     error = FCError(Refusal.METHOD_NOT_ALLOWED, method="PUT", reason="one", remedy="add PUT")
     again = error.with_reason("two")
     assert (again.status, again.message, again.remedy, again.reason) == (

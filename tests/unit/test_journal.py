@@ -1,4 +1,4 @@
-"""One record per fact, bounded, handed on."""
+"""The journal keeps the last records, and passes each one to subscribers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from fcemu.journal import Journal, Notice, Record
 
 
 def test_subscriber_gets_each_record_until_it_leaves() -> None:
-    """A subscriber gets what is written while it is subscribed."""
+    """A subscriber gets the records that are written while it is subscribed."""
     journal, got = Journal(), list[Record]()
     leave = journal.subscribe(got.append)
     journal.write(first := Notice(0.0, "info", "first"))

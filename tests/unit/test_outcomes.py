@@ -1,4 +1,4 @@
-"""How outcomes read: on a terminal, as JUnit XML, in GitHub Actions."""
+"""Outcomes on a terminal, as JUnit XML, and in GitHub Actions."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ALL = [PASSED, FAILED, SKIPPED, OURS]
 
 
 def test_table_has_a_line_each_then_the_failures_in_full() -> None:
-    """The table has every outcome; below it stand what failed and why, what was skipped, and the counts."""
+    """The table has every outcome; the failures, the skipped checks and the counts follow it."""
     assert outcomes.as_table(ALL).splitlines() == [
         "FUNCTION  TRIGGER  CHECK             EXPECTED              OUTCOME",
         "chat      http     request           the function answers  passed: the function answered 200",
@@ -49,7 +49,7 @@ def test_table_has_a_line_each_then_the_failures_in_full() -> None:
 
 
 def test_summary_leaves_out_what_there_is_none_of() -> None:
-    """The counts name only what there is; without any check that is said."""
+    """The counts omit zeros; without any check, the summary says so."""
     assert outcomes.summary([PASSED]) == "1 passed in 0.2 s"
     assert outcomes.summary([]) == "nothing was checked in 0.0 s"
 
@@ -62,7 +62,7 @@ def test_table_cannot_be_forged() -> None:
 
 
 def test_junit_has_a_suite_for_each_group() -> None:
-    """The JUnit document has suites with counts and cases with class, name, time, place and what went wrong."""
+    """The JUnit document has suites with counts, and cases with class, name, time, place and failure."""
     root = ElementTree.fromstring(outcomes.as_junit(ALL, "fcemu smoke", 0.0))
     assert root.tag == "testsuites"
     assert root.attrib == {
@@ -86,13 +86,13 @@ def test_junit_has_a_suite_for_each_group() -> None:
 
 @given(st.text(alphabet=st.characters(exclude_categories=())), st.sampled_from(["passed", "failed", "skipped"]))
 def test_junit_holds_any_text(text: str, status: outcomes.Status) -> None:
-    """Whatever a function says, control characters and half a surrogate included, the document is one and UTF-8."""
+    """The document is valid UTF-8 XML whatever text it has, even with control characters and lone surrogates."""
     document = outcomes.as_junit([Outcome(text, text, text, text, status, text, text, file=text)], text, 0.0)
     ElementTree.fromstring(document.encode())
 
 
 def test_annotations_name_file_and_line_of_what_failed() -> None:
-    """A failure is a workflow command with file, line and title; its text is escaped as GitHub takes it apart."""
+    """A failure is a workflow command with file, line and title, and its text is escaped."""
     assert outcomes.as_annotations(ALL) == [
         "::error file=a/trigger.yaml,line=7,title=chat http%3A method PUT::"
         "got 200%0Areason: x%0Aexpected: 403 AccessDenied%0Aremedy: add PUT"
@@ -101,14 +101,14 @@ def test_annotations_name_file_and_line_of_what_failed() -> None:
 
 @given(st.text(), st.text())
 def test_annotation_stays_one_command(title: str, text: str) -> None:
-    """No text can end an annotation or begin another one, nor another property of it."""
+    """No text can end an annotation, or start another annotation or property."""
     command = outcomes.annotation("trigger.yaml", 0, "x" + title, text)
     assert len(command.splitlines()) == 1
     assert re.fullmatch(r"::error file=trigger\.yaml,title=[^:,]*::.*", command)
 
 
 def test_summary_page_is_a_table() -> None:
-    """The summary page has a heading, the counts and a row each; markup in a text is text."""
+    """The summary page has a heading, the counts and a row per outcome; markup in a text is escaped."""
     risky = Outcome("a|b", "<img>", "_n_", "`e`", "failed", "one\ntwo|three", "*r*")
     lines = outcomes.as_markdown([PASSED, risky], "fcemu smoke trigger.yaml").splitlines()
     assert lines == [

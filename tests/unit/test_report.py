@@ -1,4 +1,4 @@
-"""How records and tables read."""
+"""Records and tables as text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ENDED = InvocationEnded(
 
 
 def test_invocation_is_one_line_behind_the_clouds_end_line() -> None:
-    """An invocation reads as the cloud's End line and one line of ours."""
+    """An invocation has the cloud's End line and a line of fcemu."""
     assert report.as_text(ENDED) == [
         "01:01:01.500 fn 00000000000a | FC Invoke End RequestId: 1-a-b-c",
         "01:01:01.500 fn 1-a-b-c GET /x 200 00000000000a cold 12.3 ms billed 13 ms",
@@ -89,7 +89,7 @@ def test_json_has_the_records_type_and_fields() -> None:
 
 
 def test_json_has_for_programs_what_the_text_says() -> None:
-    """How an instance ended and what a notice is about are fields, so that no program has to read the text."""
+    """How an instance ended, and what a notice is about, are fields, so that programs need not read the text."""
     ended = InstanceChanged(0.0, "fn", "c-1", "ended", "exit code 137: too much memory", 137, "memory-limit")
     parsed = json.loads(report.as_json(ended))
     assert (parsed["exit_code"], parsed["reason"]) == (137, "memory-limit")

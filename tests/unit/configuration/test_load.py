@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
@@ -764,7 +764,6 @@ LINES = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(st.one_of(st.text(), st.lists(LINES).map("\n".join)))
 def test_any_text_loads_or_is_explained(text: str) -> None:
     """Whatever a file holds, it loads or raises ConfigError and nothing else."""

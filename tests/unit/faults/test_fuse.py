@@ -27,7 +27,7 @@ from fcemu.model import FaultAfter, FaultRule
     ],
 )
 def test_fuse_burns_behind_the_right_byte(after: dict[str, Any], direction: Any, expected: int | None) -> None:
-    """After ten bytes and a message, ten more with messages that end at 4 and 8: so many of them still pass."""
+    """After ten bytes and a message, of ten more bytes with messages that end at 4 and 8 this many still pass."""
     fuse = Fuse(FaultAfter.model_validate(after), direction)
     if after != {"bytes": 0}:
         assert fuse.passed("toClient", 10, [10]) is None
@@ -36,7 +36,7 @@ def test_fuse_burns_behind_the_right_byte(after: dict[str, Any], direction: Any,
 
 
 def test_fuse_burns_once() -> None:
-    """What the caller's clock has burnt does not burn again, neither by time nor by bytes."""
+    """A fuse that the caller's clock has burnt does not burn again, neither by time nor by bytes."""
     fuse = Fuse(FaultAfter(bytes=1, seconds=1), "both")
     assert fuse.burn()
     assert not fuse.burn()

@@ -50,13 +50,13 @@ def test_rule_happens_to_what_fits_all_of_it(match: dict[str, Any], expected: bo
     ("nth", "expected"), [("1", [1]), ("3", [3]), ("2-4", [2, 3, 4]), ("4-", [4, 5, 6]), ("7", []), (2, [2])]
 )
 def test_nth_counts_what_fits(nth: object, expected: list[int]) -> None:
-    """A rule can happen to the nth request, or to some from the nth on."""
+    """A rule can fire for the nth request, or for a range of requests."""
     found = happened({"nth": nth}, times=6)
     assert [number + 1 for number, yes in enumerate(found) if yes] == expected
 
 
 def test_probability_is_drawn_from_the_seed() -> None:
-    """The same seed gives the same draws, another one others, and the share is what was asked for."""
+    """The same seed gives the same choices, another seed different ones, with the configured probability."""
     first, again, other = (happened({"probability": 0.25}, times=1000, seed=seed) for seed in (1, 1, 2))
     assert first == again
     assert first != other
@@ -72,7 +72,7 @@ def test_faults_of_sockets_do_not_happen_to_requests() -> None:
 
 
 def test_rule_that_never_happened_is_known_by_name() -> None:
-    """A rule's name is its own, or what it does; those that never fired can be told."""
+    """A rule is named as configured, or by its action; rules that never fired are known."""
     faults = Faults([rule(name="nat"), rule(stall=True)])
     faults.faults[0].fired += 1
     assert faults.never_fired() == ["stall"]

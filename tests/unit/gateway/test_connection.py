@@ -1,4 +1,4 @@
-"""What a client's connection says, however its bytes are cut into pieces."""
+"""Requests are read from a client's connection, however its bytes are split."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Answerer:
         self.seen: list[Seen] = []
 
     async def handle(self, request: Request) -> bool:
-        """Note a request; the connection goes on if the client lets it."""
+        """Note a request; the connection stays open if the client allows it."""
         body = b""
         try:
             while not self.skips and (part := await request.body.read()):
@@ -74,7 +74,7 @@ class Answerer:
         return request.keep_alive
 
     def refuse_unparsed(self, why: str) -> bytes:
-        """Note what is none."""
+        """Note bytes that are not a request."""
         self.seen.append(("?", why, b""))
         return b"400"
 
@@ -145,14 +145,14 @@ def test_requests_are_the_same_however_they_are_cut(
 
 @given(st.lists(st.integers(0, 2000), max_size=20))
 def test_body_that_nobody_wants_is_not_a_request(at: list[int]) -> None:
-    """What a server does not read of a body is left out, and the request behind it is heard."""
+    """The unread part of a body is skipped, and the next request is read."""
     data = a_request(0, "length", b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n")[0] + a_request(1, "plain", b"")[0]
     seen, _ = asyncio.run(said(cut(data, at), skips=True))
     assert [target for _, target, _ in seen] == ["/0?length", "/1?plain"]
 
 
 async def test_unread_body_does_not_stop_the_connection() -> None:
-    """A large body that nobody wants does not fill anything up: the next request is heard."""
+    """A large body that is not read fills no buffer: the next request is read."""
     head = b"POST /0 HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n"
     pieces = [head, *[b"x" * 100_000] * 10, b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\n"]
     seen, wire = await said(pieces, skips=True)
@@ -161,7 +161,7 @@ async def test_unread_body_does_not_stop_the_connection() -> None:
 
 
 async def test_reading_pauses_while_a_body_is_not_read() -> None:
-    """No more of a body is taken in than is used."""
+    """Reading pauses while a body is not consumed."""
     server, wire = Answerer(), Wire()
     connection = Connection(server)
     connection.connection_made(cast(Any, wire))
@@ -216,7 +216,7 @@ async def test_trailers_without_an_end_are_refused() -> None:
     ],
 )
 async def test_reason_is_told(head: bytes, why: str) -> None:
-    """Why something is no request is said in words."""
+    """The reason why bytes are not a request is given in words."""
     seen, wire = await said([head])
     assert len(seen) == 1
     assert why.lower() in seen[0][1].lower()
@@ -224,7 +224,7 @@ async def test_reason_is_told(head: bytes, why: str) -> None:
 
 
 async def test_broken_body_ends_the_connection() -> None:
-    """A body that breaks off is told to whoever reads it, and nothing behind it is a request."""
+    """The reader of an incomplete body gets an error, and nothing after it is a request."""
     head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
     seen, _ = await said([head + b"1\r\nx\r\n", b"oops\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"])
     assert seen == [("POST", "/", b"broken")]
@@ -241,7 +241,7 @@ async def test_client_that_is_still_sending_gets_its_answer() -> None:
 
 
 async def test_repeated_request_is_not_read_again() -> None:
-    """The bytes of a whole request without a body are known from then on, on every connection; no other bytes are."""
+    """The bytes of a complete request without a body are cached for all connections; no other bytes are."""
     server, plain = Answerer(), a_request(0, "plain", b"")[0]
     pieces = [
         plain, plain[:10], plain[10:], a_request(1, "length", b"x")[0], a_request(2, "upgrade", b"")[0],
@@ -259,7 +259,7 @@ async def test_repeated_request_is_not_read_again() -> None:
 
 
 async def test_request_behind_the_last_one_is_not_known() -> None:
-    """Behind `Connection: close` nothing is heard, though it was before."""
+    """After `Connection: close` nothing is read, even if it is cached."""
     plain, last = a_request(0, "plain", b"")[0], b"GET /1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
     server, wire = Answerer(), Wire()
     await heard(server, wire, [plain, last, plain])
@@ -268,7 +268,7 @@ async def test_request_behind_the_last_one_is_not_known() -> None:
 
 
 async def test_known_requests_are_bounded() -> None:
-    """However many different requests come, and however large, few are kept."""
+    """The cache of requests stays small, whatever requests come."""
     server = Answerer()
     requests = [b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n" % number for number in range(1500)]
     await heard(server, Wire(), requests)

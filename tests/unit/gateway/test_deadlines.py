@@ -19,7 +19,7 @@ class Called:
         self.callback: Due | None = callback
 
     def cancel(self) -> None:
-        """Call it off."""
+        """Cancel the timer."""
         self.callback = None
 
 
@@ -41,7 +41,7 @@ class Time:
         return self.timers[-1]
 
     def pass_until(self, at: float) -> None:
-        """Call back what is due on the way."""
+        """Advance the time, and call back the timers that become due."""
         while due := [timer for timer in self.timers if timer.callback is not None and timer.when <= at]:
             first = min(due, key=lambda timer: timer.when)
             self.at = max(self.at, first.when)
@@ -53,7 +53,7 @@ class Time:
 
 @given(st.lists(st.tuples(st.sampled_from([1.0, 5.0, 60.0]), st.integers(0, 20), st.integers(0, 90)), max_size=30))
 def test_each_is_reached_at_its_time_unless_it_was_called_off(requests: list[tuple[float, int, int]]) -> None:
-    """Whatever begins when, lasts how long and ends when: what is still open at its deadline is told, at that time."""
+    """Every request that is still open at its deadline is reported, at that time."""
     clock = Time()
     deadlines = Deadlines(clock)
     reached: dict[int, float] = {}
@@ -80,7 +80,7 @@ def test_each_is_reached_at_its_time_unless_it_was_called_off(requests: list[tup
 
 
 def test_one_timer_serves_all() -> None:
-    """A thousand requests that end in time make no timer each, and the last one's end leaves none that matters."""
+    """A thousand requests that end in time share one timer, and the last one leaves none that matters."""
     clock = Time()
     deadlines = Deadlines(clock)
     for number in range(1000):

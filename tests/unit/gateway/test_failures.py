@@ -1,4 +1,4 @@
-"""The errors of requests that were let in and went wrong."""
+"""The errors of requests that were accepted and then failed."""
 
 from __future__ import annotations
 

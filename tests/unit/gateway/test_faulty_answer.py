@@ -1,4 +1,4 @@
-"""What faults do to an HTTP answer before it goes on."""
+"""Faults of an HTTP answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When small pieces go out."""
+"""When small pieces are sent."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fcemu.gateway.flow import Outbox
 
 
 class Wire:
-    """A transport that notes in a common list what is written, and to whom."""
+    """A transport that notes in a common list what is written, and by which transport."""
 
     def __init__(self, name: str, written: list[tuple[str, bytes]]) -> None:
         self.name = name
@@ -30,7 +30,7 @@ def two_wires() -> tuple[Outbox, Any, Any, list[tuple[str, bytes]]]:
 
 
 async def test_small_pieces_go_out_at_the_end_of_the_round() -> None:
-    """What is written in one round of the loop goes out behind it, in its order, and once."""
+    """Small pieces written in one round of the loop are sent together after it, in order."""
     outbox, a, b, written = two_wires()
     outbox.write(a, b"1")
     outbox.write(b, b"2")
@@ -44,7 +44,7 @@ async def test_small_pieces_go_out_at_the_end_of_the_round() -> None:
 
 
 async def test_large_piece_does_not_wait_and_overtakes_nothing() -> None:
-    """A large piece goes out at once, behind the small ones that were written before it."""
+    """A large piece is sent at once, after the small ones that were written before it."""
     outbox, a, b, written = two_wires()
     outbox.write(a, b"1")
     outbox.write(b, b"2")
@@ -55,7 +55,7 @@ async def test_large_piece_does_not_wait_and_overtakes_nothing() -> None:
 
 
 async def test_nothing_is_written_to_what_is_closing() -> None:
-    """A connection that ends before the round does gets nothing more."""
+    """A connection that closes before the end of the round gets nothing more."""
     outbox, a, b, written = two_wires()
     outbox.write(a, b"1")
     outbox.write(b, b"2")

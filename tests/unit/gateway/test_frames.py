@@ -1,4 +1,4 @@
-"""Is the code of a Close frame found at the end of what came?"""
+"""The code of a Close frame is found at the end of a stream."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def close_frame(payload: bytes, key: bytes | None = None) -> bytes:
 
 
 def tail(data: bytes) -> bytes:
-    """What the tunnel keeps of a stream."""
+    """The last bytes of a stream, which the tunnel keeps."""
     return data[-frames.LONGEST_CLOSE :]
 
 
@@ -66,7 +66,7 @@ def test_short_frame_inside_a_longer_one(key: bytes, code: int) -> None:
     missing=st.integers(min_value=1, max_value=3),
 )
 def test_cut_close_is_none(code: int, reason: str, key: bytes | None, missing: int) -> None:
-    """A Close frame that has not come completely is none."""
+    """An incomplete Close frame is ignored."""
     frame = close_frame(code.to_bytes(2) + reason.encode(), key)
     assert frames.closing_code(frame[:-missing], masked=key is not None) is None
 
@@ -74,24 +74,24 @@ def test_cut_close_is_none(code: int, reason: str, key: bytes | None, missing: i
 @pytest.mark.parametrize("data", [b"", b"\x88", b"\x81\x05hello", b"\x8a\x00", b"\x88\x80\x00\x00\x00"])
 @pytest.mark.parametrize("masked", [True, False])
 def test_no_close(data: bytes, masked: bool) -> None:
-    """A stream that ends in something else has no closing code."""
+    """A stream that does not end in a Close frame has no close code."""
     assert frames.closing_code(data, masked) is None
 
 
 @pytest.mark.parametrize("code", [0, 999, 1004, 1005, 1006, 1015, 2999, 5000])
 def test_code_that_may_not_be_sent(code: int) -> None:
-    """A code that RFC 6455 7.4 does not allow in a frame is not believed."""
+    """A code that RFC 6455 7.4 does not allow in a frame is ignored."""
     assert frames.closing_code(close_frame(code.to_bytes(2)), masked=False) is None
 
 
 def test_one_byte_is_no_code() -> None:
-    """A Close frame with half a code is not believed."""
+    """A Close frame with half a code is ignored."""
     assert frames.closing_code(close_frame(b"\x03"), masked=False) is None
 
 
 @given(reason=st.binary(min_size=1, max_size=20).filter(lambda reason: not _decodes(reason)))
 def test_reason_must_be_text(reason: bytes) -> None:
-    """A reason that is not UTF-8 is not believed."""
+    """A Close frame whose reason is not UTF-8 is ignored."""
     assert frames.closing_code(close_frame(b"\x03\xe8" + reason), masked=False) != 1000
 
 

@@ -1,4 +1,4 @@
-"""What is dropped, what is added, on the way to the function and back."""
+"""Headers that are dropped and added on the way to the function and back."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def sent(head: RequestHead, websocket: bool = False) -> list[bytes]:
 
 
 def test_request_line_and_headers_stay_as_they_were_sent() -> None:
-    """Method, raw target and header pairs go on in their order, case and number."""
+    """Method, raw target and header pairs pass in their order, case and number."""
     lines = sent(request((b"X-A", b"1"), (b"x-a", b"2")))
     assert lines[:4] == [b"GET /a%2Fb?c HTTP/1.1", b"Host: fn.localhost", b"X-A: 1", b"x-a: 2"]
 
@@ -116,7 +116,7 @@ FUNCTIONS_OWN = ResponseHead(
 
 
 def test_reserved_response_headers_are_replaced() -> None:
-    """What a function may not set is dropped, and the gateway's own is there."""
+    """Reserved headers of a function are dropped, and the gateway's own are set."""
     lines = answered(FUNCTIONS_OWN)
     assert lines[0] == b"HTTP/1.1 200 OK"
     assert [line for line in lines if line.startswith(b"Set-Cookie")] == [b"Set-Cookie: a=1", b"Set-Cookie: b=2"]

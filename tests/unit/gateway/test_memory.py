@@ -1,4 +1,4 @@
-"""What the gateway keeps of what it has worked out before, for how long, and how much of it."""
+"""The caches of the gateway: what they keep, how long, and how much."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HEAD = RequestHead("GET", "/", ((b"Host", b"fn.localhost"),))
 
 
 def route(**function: object) -> Route:
-    """Where HEAD goes if this is the function."""
+    """The route of HEAD to this function."""
     description = {
         "functionName": "fn",
         "customRuntimeConfig": {"command": ["x"]},

@@ -1,4 +1,4 @@
-"""What an instance answers: its head, and where its body ends."""
+"""The answer of an instance: its head, and the end of its body."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def test_head_is_parsed_as_it_was_sent() -> None:
     ],
 )
 def test_head_that_is_no_http_is_a_bad_response(raw: bytes) -> None:
-    """What cannot be understood for certain is 502 BadResponse."""
+    """An ambiguous or invalid head is 502 BadResponse."""
     with pytest.raises(FCError) as caught:
         parse_head(raw)
     assert (caught.value.status, caught.value.code) == (502, "BadResponse")
 
 
 def test_body_of_known_length_passes_unchanged_and_ends_there() -> None:
-    """A body ends with its length; what comes behind it is surplus and goes nowhere."""
+    """A body ends after its length; further bytes are surplus and are dropped."""
     body = Body(ResponseHead(200, b"OK", ((b"Content-Length", b"5"),)), "GET", rechunk=True)
     assert body.feed(b"abc") == b"abc"
     assert not body.done
@@ -67,13 +67,13 @@ def test_chunks_are_read_and_chunked_anew() -> None:
 
 
 def test_client_of_http10_gets_the_chunks_contents() -> None:
-    """A client that knows no chunks gets what is in them."""
+    """A client of HTTP/1.0 gets the content of the chunks."""
     body = Body(CHUNKED, "GET", rechunk=False)
     assert body.feed(b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n") == b"abcde"
 
 
 def test_second_response_behind_chunks_does_not_pass() -> None:
-    """What a server sends behind its last chunk is surplus."""
+    """Bytes after the last chunk are surplus."""
     body = Body(CHUNKED, "GET", rechunk=True)
     assert body.feed(b"0\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx") == b"0\r\n\r\n"
     assert body.done
@@ -81,13 +81,13 @@ def test_second_response_behind_chunks_does_not_pass() -> None:
 
 
 def test_broken_chunk_is_a_bad_response() -> None:
-    """A chunk size that is none is 502 BadResponse."""
+    """An invalid chunk size is 502 BadResponse."""
     with pytest.raises(FCError):
         Body(CHUNKED, "GET", rechunk=True).feed(b"xyz\r\n")
 
 
 def test_end_of_connection_ends_a_body_without_length() -> None:
-    """Without a length the end of the connection is the end, and a client of HTTP/1.1 gets chunks."""
+    """Without a length, the body ends with the connection, and a client of HTTP/1.1 gets chunks."""
     body = Body(ResponseHead(200, b"OK", ()), "GET", rechunk=True)
     assert body.feed(b"abc") == b"3\r\nabc\r\n"
     assert body.end() == b"0\r\n\r\n"

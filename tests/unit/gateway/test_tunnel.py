@@ -1,4 +1,4 @@
-"""What a side of a tunnel keeps of what passes: the end of it, for the log's close code."""
+"""A side of a tunnel keeps the last bytes of its stream, for the close code in the log."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fcemu.gateway.tunnel import Pipe
 
 @given(st.lists(st.binary(min_size=1, max_size=200)))
 def test_last_bytes_are_kept_however_they_came(pieces: list[bytes]) -> None:
-    """All passes on, and the last bytes, as many as a Close frame can have, are those that came last."""
+    """All bytes pass on; as many of the last ones are kept as a Close frame can have."""
     written: list[bytes] = []
     pipe = Pipe(cast(Any, SimpleNamespace()), cast(Any, None), written.append)
     for piece in pieces:

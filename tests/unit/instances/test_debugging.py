@@ -35,7 +35,7 @@ def script(word: str) -> Script | None:
 
 
 def words(command: str) -> str | None:
-    """What runs instead of a command, the debugger's words shown as INSPECT or DEBUGPY."""
+    """The command that runs under the debugger, with its arguments shown as INSPECT or DEBUGPY."""
     found = debuggable(shlex.split(command), script)
     if found is None:
         return None
@@ -57,7 +57,7 @@ def words(command: str) -> str | None:
     ],
 )
 def test_node_gets_its_flag(command: str, instead: str) -> None:
-    """Node is told to open its inspector, before its other flags; one that the command asks for is left out."""
+    """Node gets its inspector flag before its other flags; an inspector flag of the command is removed."""
     assert words(command) == instead
 
 

@@ -31,7 +31,7 @@ def domain(name: str, *routes: str) -> dict[str, Any]:
 
 
 def findings(error: pytest.ExceptionInfo[ValidationError]) -> list[Finding]:
-    """What a validator of ours found."""
+    """The findings of a validator."""
     (details,) = error.value.errors()
     found: list[Finding] = details["ctx"]["findings"]
     return found

@@ -1,4 +1,4 @@
-"""What every model shares: frozen, and its secrets are not shown."""
+"""All models are frozen, and do not show their secrets."""
 
 from __future__ import annotations
 

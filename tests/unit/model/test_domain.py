@@ -1,4 +1,4 @@
-"""What a custom domain accepts."""
+"""Accepted values of a custom domain."""
 
 from __future__ import annotations
 

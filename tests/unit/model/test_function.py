@@ -1,4 +1,4 @@
-"""What the models accept, refuse and default to."""
+"""Defaults, accepted values and refused values of a function."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an HTTP trigger defaults to and accepts."""
+"""Defaults and accepted values of an HTTP trigger."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the scheduler asks its caller to do."""
+"""The actions that the scheduler returns to its caller."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_actions_are_compared_by_value() -> None:
 
 
 def test_actions_that_are_rare_are_frozen() -> None:
-    """Nobody changes an action on its way to the caller."""
+    """Rare actions are frozen."""
     action: Stop = Stop("i1", "replaced")
     with pytest.raises(FrozenInstanceError):
         action.reason = "other"  # type: ignore[misc]

@@ -189,7 +189,7 @@ def test_cap_gives_up_surplus_instances_and_refuses_who_waited() -> None:
 
 
 def test_warm_starts_one_instance_within_the_limits() -> None:
-    """Warming starts an instance that nobody waits for, unless none may exist."""
+    """Warming starts an instance without an invocation, unless none is allowed."""
     assert scheduler().warm("fn", 0.0) == [Start("fn", "i1")]
     assert scheduler(reserved=0).warm("fn", 0.0) == []
 
@@ -359,7 +359,7 @@ def test_reload_of_a_function_that_can_have_one_instance_ends_that_first() -> No
 
 
 def test_reload_during_a_cold_start_loses_nobody() -> None:
-    """Who waits for an instance of the old code is served by it, and the new code takes over."""
+    """Invocations that wait for an instance of the old code are served by it; then the new code takes over."""
     machine = scheduler()
     machine.submit("a", "fn", 0.0)
     assert starts(machine.reload("fn", 0.0)) == ["i2"]
@@ -602,7 +602,7 @@ def test_scattered_sessions_are_in_different_instances() -> None:
 EVENTS = ("submit", "submit", "submit", "release", "ready", "failed", "ended", "tick", "cap", "reload", "health")
 
 
-@given(
+any_sequence = given(
     data=st.data(),
     concurrency=st.integers(1, 4),
     account=st.integers(1, 4),
@@ -611,13 +611,12 @@ EVENTS = ("submit", "submit", "submit", "release", "ready", "failed", "ended", "
     drain=st.sampled_from([0.0, 30.0, math.inf]),
     affine=st.booleans(),
 )
-@settings(max_examples=500, deadline=None)
-def test_any_sequence_of_events_keeps_the_promises(
+
+
+def assert_promises(
     data: st.DataObject, concurrency: int, account: int, scatter: bool, minimum: int, drain: float, affine: bool
 ) -> None:
-    """Whatever happens: no instance has too much to do, nothing runs on a stopped one, nobody waits for nothing,
-    every submitted invocation ends assigned or refused, and no more is billed than the time that has passed.
-    """
+    """Draw a sequence of events, and assert after each what holds whatever happens."""
     machine = scheduler(
         concurrency,
         account=account,
@@ -735,3 +734,19 @@ def test_any_sequence_of_events_keeps_the_promises(
     for instance, milliseconds in billed.items():
         wall = died.get(instance, now) - lived[instance]
         assert milliseconds <= wall * 1000 + 1
+
+
+@any_sequence
+def test_any_sequence_of_events_keeps_the_promises(**drawn: Any) -> None:
+    """Whatever happens: no instance has too much to do, nothing runs on a stopped one, nobody waits for nothing,
+    every submitted invocation ends assigned or refused, and no more is billed than the time that has passed.
+    """
+    assert_promises(**drawn)
+
+
+@pytest.mark.long
+@settings(max_examples=500)
+@any_sequence
+def test_no_sequence_breaks_a_promise_in_a_long_search(**drawn: Any) -> None:
+    """The same holds for five times as many sequences."""
+    assert_promises(**drawn)

@@ -53,7 +53,7 @@ def test_idle_time_of_zero_is_no_limit() -> None:
 
 
 def test_spent_id_is_refused_for_three_days() -> None:
-    """Where ids are not used again an expired one is refused for three days; one that never was of use is not."""
+    """With disableSessionIdReuse an expired id is refused for three days, unless it was never used."""
     sessions = Sessions(per_instance=2, life=100, reuse=False)
     sessions.begin("s", "i1", 0.0)
     sessions.begin("t", "i2", 0.0)

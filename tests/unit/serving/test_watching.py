@@ -125,7 +125,7 @@ def test_further_patterns_are_obeyed(pattern: str, path: str, matters: bool) -> 
     ],
 )
 def test_function_is_named_by_its_folder(paths: list[str], names: set[str]) -> None:
-    """Every function whose folder holds a changed file is named; the configuration is nobody's code."""
+    """Every function whose folder contains a changed file is named; the configuration counts as no function's code."""
     code = {"a": Path("/work/a"), "b": Path("/work/b"), "inner": Path("/work/a/inner")}
     assert affected(paths, code, apart=["/work/a/trigger.yaml"]) == names
 

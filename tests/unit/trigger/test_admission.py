@@ -1,4 +1,4 @@
-"""The one order in which a request is refused."""
+"""The order in which a request is checked against the trigger."""
 
 from __future__ import annotations
 
@@ -40,19 +40,19 @@ def refusal(*args: Any, **kw: Any) -> FCError:
 
 
 def test_anonymous_request_with_a_configured_method_enters() -> None:
-    """An anonymous trigger lets its methods in."""
+    """An anonymous trigger accepts its methods."""
     assert decide(method="POST") == Admission()
 
 
 def test_disabled_internet_url_is_refused_with_the_vendors_text() -> None:
-    """DisableURLInternet closes the public address with the vendor's words."""
+    """DisableURLInternet closes the public address, with the vendor's message."""
     error = refusal({"disableURLInternet": True})
     assert (error.status, error.code) == (403, "AccessDenied")
     assert error.message == "access denied due to function internet URL is disabled"
 
 
 def test_disabled_internet_url_leaves_the_internal_address_and_domains_open() -> None:
-    """DisableURLInternet concerns neither the VPC address nor custom domains."""
+    """DisableURLInternet affects neither the VPC address nor custom domains."""
     domain = {"domainName": "a.test", "routeConfig": {"routes": [{"path": "/*", "functionName": "fn"}]}}
     decide({"disableURLInternet": True}, host="fn-vpc.localhost")
     decide({"disableURLInternet": True}, host="a.test", domains=(domain,))
@@ -88,7 +88,7 @@ def test_internet_url_is_refused_before_the_method_and_the_method_before_limits(
     ],
 )
 def test_request_over_a_limit_is_refused(kw: dict[str, Any], text: str) -> None:
-    """What exceeds 4 KB of target, 8 KB of headers or 32 MB of body is 400 InvalidArgument."""
+    """A target over 4 KB, headers over 8 KB or a body over 32 MB get 400 InvalidArgument."""
     error = refusal(**kw)
     assert (error.status, error.code) == (400, "InvalidArgument")
     assert text in error.message
@@ -111,7 +111,7 @@ def test_request_at_a_limit_enters(kw: dict[str, Any]) -> None:
     "hosts", [(), (b"a", b"b"), (b"a b",), (b"",), (b"a/b",), (b"a@b",), (b"[::1",), (b"a:b",), (b"a:1:2",)]
 )
 def test_uncertain_host_is_refused(hosts: tuple[bytes, ...]) -> None:
-    """A request whose host is missing, doubled or malformed is 400 before anything is looked up."""
+    """A request whose host is missing, repeated or malformed gets 400 before it is routed."""
     head = RequestHead("GET", "/", tuple((b"Host", host) for host in hosts))
     with pytest.raises(FCError) as caught:
         Router(Account(functions=[])).route(head)

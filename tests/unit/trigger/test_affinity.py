@@ -1,4 +1,4 @@
-"""Which session a request belongs to."""
+"""The session of a request."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def head(target: str = "/", method: str = "GET", **headers: str) -> RequestHead:
 
 
 def test_without_affinity_there_is_no_session() -> None:
-    """A function without session affinity knows no sessions, whatever a client sends."""
+    """A function without session affinity has no sessions, whatever a client sends."""
     assert claim(Function(functionName="fn"), head(x_my_session="a"), NEW) is None
 
 
@@ -40,7 +40,7 @@ def test_header_of_the_client_begins_or_continues_a_session() -> None:
 
 
 def test_request_without_the_header_is_given_an_id() -> None:
-    """Without the header the gateway makes an id, which the answer tells by the lower-case header."""
+    """Without the header, the gateway generates an id, which the answer has in the lower-case header."""
     found = claim(by_header(), head(), NEW)
     assert found == SessionClaim(NEW, begins=True, is_new=True)
     assert session_header(by_header(), found) == (b"x-my-session", b"made-here")
@@ -67,13 +67,13 @@ def test_cookie_is_chosen_by_the_gateway_and_sent_once() -> None:
 
 
 def test_cookie_that_cannot_be_ours_counts_as_none() -> None:
-    """A cookie that is no session id is replaced by a new one."""
+    """A cookie that is not a valid session id is replaced by a new one."""
     found = claim(affine("GENERATED_COOKIE"), head(cookie="x-fc-cookie-session-id=a b"), NEW)
     assert found == SessionClaim(NEW, begins=True, is_new=True)
 
 
 def test_unknown_cookie_does_not_begin_a_session_where_ids_are_not_used_again() -> None:
-    """With disableSessionIdReuse an id that the gateway does not know is not good for a session."""
+    """With disableSessionIdReuse, an unknown id does not start a session."""
     function = affine("GENERATED_COOKIE", disableSessionIdReuse=True)
     assert claim(function, head(cookie="x-fc-cookie-session-id=old"), NEW) == SessionClaim("old", begins=False)
 
@@ -89,7 +89,7 @@ def test_unknown_cookie_does_not_begin_a_session_where_ids_are_not_used_again() 
     ],
 )
 def test_mcp_stream_is_found_by_path_and_query(method: str, target: str, expected: SessionClaim | None) -> None:
-    """GET on the stream's path begins a session, a sessionId in the query continues it, all else needs none."""
+    """GET on the stream's path starts a session, a sessionId in the query continues it; other requests have none."""
     assert claim(affine("MCP_SSE"), head(target, method), NEW) == expected
 
 
@@ -134,7 +134,7 @@ def test_id_is_in_the_first_event(event: bytes) -> None:
 
 
 def test_first_event_without_an_id_names_none() -> None:
-    """A stream whose first event has no id is no session, nor is one that never ends its first event."""
+    """A stream has no session if its first event has no id, or never ends."""
     found: list[str] = []
     first = FirstEvent(found.append)
     first(b": hello\n\n")

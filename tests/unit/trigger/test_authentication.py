@@ -1,4 +1,4 @@
-"""Who guards a route."""
+"""The authentication of a route."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def guard(auth_type: str, config: Any = None, host: str = "fn.localhost") -> obj
     ],
 )  # fmt: skip
 def test_each_type_has_its_authenticator(auth_type: str, config: Any, kind: type, host: str) -> None:
-    """A trigger and a custom domain are guarded as their own authType says."""
+    """A trigger and a custom domain authenticate as their own authType says."""
     assert type(guard(auth_type, config, host)) is kind
 
 
@@ -75,7 +75,7 @@ def test_domain_without_authentication_is_open_whatever_the_trigger_says() -> No
 
 
 def test_account_without_keys_lets_no_signature_in() -> None:
-    """A signed trigger without any key refuses everybody."""
+    """A trigger that verifies signatures refuses every request if there is no key."""
     authenticator = guard("function")
     assert isinstance(authenticator, SignatureAuthenticator)
     with pytest.raises(FCError):
@@ -83,7 +83,7 @@ def test_account_without_keys_lets_no_signature_in() -> None:
 
 
 def test_secret_parameters_are_left_out_of_a_target() -> None:
-    """Signatures and tokens in a query are not shown, however their names are written; the rest is."""
+    """Signatures and tokens in a query are hidden, however their names are written; the rest is shown."""
     jwt = guard("jwt", JWT)
     assert isinstance(jwt, JwtAuthenticator)
     assert redacted("/a?b=c&access+token=s3cret&d", jwt) == "/a?b=c&access+token=…&d"

@@ -1,4 +1,4 @@
-"""Basic: who knows a user's name and password may enter."""
+"""Basic authentication: a request with a user's name and password is accepted."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def basic(credentials: str) -> bytes:
 
 @pytest.mark.parametrize("user", [ADMIN, OPERATOR])
 def test_known_user_enters_and_is_passed_on(user: str) -> None:
-    """Any configured user is let in, and the function sees the header."""
+    """Any configured user is accepted, and the function sees the header."""
     assert enter(basic(user)).header("authorization") == basic(user).decode()
     assert (AUTHENTICATOR.needs_body, AUTHENTICATOR.secret_parameters) == (False, frozenset())
 
@@ -62,7 +62,7 @@ def test_known_user_enters_and_is_passed_on(user: str) -> None:
     ],
 )
 def test_other_credentials_are_refused(headers: list[bytes], message: str, reason: str) -> None:
-    """Everything else is 401 with the documented message where there is one; the log says why, without a password."""
+    """All other requests get 401 with the documented message, if any; the log says why, without a password."""
     with pytest.raises(FCError) as caught:
         enter(*headers)
     error = caught.value

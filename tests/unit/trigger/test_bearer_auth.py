@@ -1,4 +1,4 @@
-"""Bearer: who has a token may enter."""
+"""Bearer authentication: a request with an enabled token is accepted."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def enter(*authorization: bytes) -> RequestHead:
 
 @pytest.mark.parametrize("token", [FIRST, SECOND])
 def test_enabled_token_enters_and_is_passed_on(token: str) -> None:
-    """Any enabled token lets in, and the function sees its header."""
+    """Any enabled token is accepted, and the function sees its header."""
     assert enter(b"Bearer " + token.encode()).header("authorization") == f"Bearer {token}"
     assert (AUTHENTICATOR.needs_body, AUTHENTICATOR.secret_parameters) == (False, frozenset())
 
@@ -99,7 +99,7 @@ def test_any_bytes_are_refused_and_nothing_else(values: list[bytes]) -> None:
     ],
 )
 def test_other_forms_of_configuration_are_refused(data: dict[str, Any]) -> None:
-    """What the API refuses is refused: the console's form, another spelling, no token."""
+    """Configurations that the API refuses are refused: the console's form, another spelling, no token."""
     with pytest.raises(ValidationError):
         BearerAuthConfig.model_validate(data)
 

@@ -1,4 +1,4 @@
-"""What claims become on their way to the function, and what a client cannot smuggle."""
+"""Claims are passed to the function, and a client cannot smuggle its own."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_without_entries_nothing_changes() -> None:
 
 @pytest.mark.parametrize("name", [b"x-uid", b"X-UID", b"X_Uid", b"x_uid", b"x.uid"])
 def test_smuggled_header_is_removed(name: bytes) -> None:
-    """A header of the name is removed in any case, and with what a server takes for its `-`."""
+    """A header of the name is removed in any case, and with any character that a server reads as `-`."""
     others = ((b"Host", b"a"), (b"x-uid2", b"b"), (b"uid", b"c"))
     assert apply("header", (name, b"1"), *others, (name, b"2"))[0].headers == (*others, (b"x-uid", b"alice"))
     assert apply("header", (name, b"1"), *others, sub=None)[0].headers == others
@@ -80,7 +80,7 @@ def test_connection_cannot_name_our_header(sent: bytes, kept: bytes | None) -> N
     ],
 )  # fmt: skip
 def test_claim_in_a_header(claim: Any, value: bytes) -> None:
-    """A printable text stands in a header as it is; everything else as JSON, so that no line can be added."""
+    """A printable string is put into a header as it is; other values are JSON, so that no line can be added."""
     assert header_value(claim) == value.replace(b"\x7f", rb"\u007f")
     assert apply("header", sub=claim)[0].headers == ((b"x-uid", header_value(claim)),)
 
@@ -107,7 +107,7 @@ def test_claim_in_a_header(claim: Any, value: bytes) -> None:
     ],
 )
 def test_cookies_are_cleaned_and_ours_comes_first(sent: list[bytes], kept: bytes) -> None:
-    """Every cookie that a server may take for ours is removed; ours is the first in the only Cookie header."""
+    """Every cookie that a server may confuse with ours is removed; ours is the first in the only Cookie header."""
     pairs = [(b"cookie", value) for value in sent]
     head, _ = apply("cookie", (b"a", b"1"), *pairs, (b"b", b"2"))
     cookies = [value for name, value in head.headers if name == b"Cookie"]
@@ -152,14 +152,14 @@ def test_claim_in_a_cookie(claim: Any, value: bytes) -> None:
     ],
 )
 def test_query_is_cleaned_and_ours_comes_first(query: str, kept: str) -> None:
-    """Every parameter that a server may take for ours is removed; the others keep their bytes."""
+    """Every parameter that a server may confuse with ours is removed; the others keep their bytes."""
     assert apply("query", target=f"/p{query}")[0].target == "/p?uid=alice" + (f"&{kept}" if kept else "")
     without = apply("query", target=f"/p{query}", sub=None)[0].target
     assert without == (f"/p?{kept}" if kept else "/p" + ("?" if query == "?" else ""))
 
 
 def test_dots_and_blanks_are_underscores_to_some_servers() -> None:
-    """PHP makes `_` of dots and blanks in a name, so these spellings are removed, too."""
+    """PHP reads dots and spaces in a name as `_`, so these spellings are removed, too."""
     head = RequestHead("GET", "/?user.id=1&user+id=2&user_id=3&userid=4", ())
     assert passer("query", name="user_id").apply(head, None, {})[0].target == "/?userid=4"
 
@@ -204,7 +204,7 @@ def test_unchanged_form_is_the_same() -> None:
 
 @pytest.mark.parametrize(("method", "body"), [("PUT", b"a=1"), ("PATCH", b"a=1"), ("DELETE", b"a=1")])
 def test_claims_are_set_in_posts_only_and_removed_everywhere(method: str, body: bytes) -> None:
-    """Form parameters are those of POST; what a client smuggles in another method is removed."""
+    """Claims are set only in forms of POST; a client's own are removed in every method."""
     assert apply("form", FORM, method=method, body=b"uid=1&" + body)[1] == body
 
 
@@ -234,7 +234,7 @@ def test_body_without_type_is_cleaned() -> None:
     ],
 )
 def test_form_that_cannot_be_cleaned_is_refused(headers: list[tuple[bytes, bytes]]) -> None:
-    """A form that servers could read otherwise than we do is refused, because a claim could be in it."""
+    """A form that servers could read differently is refused, because a claim could be hidden in it."""
     with pytest.raises(FCError) as caught:
         apply("form", *headers, (b"Content-Length", b"5"), body=b"uid=1")
     error = caught.value
@@ -279,7 +279,7 @@ def test_names_of_headers_are_compared_as_servers_do() -> None:
 
 @given(st.binary(max_size=50), st.sampled_from(["header", "cookie", "query", "form"]), st.text())
 def test_only_our_claim_is_there(sent: bytes, position: str, sub: str) -> None:
-    """Whatever a client sends, a server that reads the result finds our claim, once."""
+    """Whatever a client sends, a server finds only our claim, once."""
     junk = sent.decode("latin-1").replace("#", "").replace("\n", "").replace("\r", "")
     headers = ((b"Cookie", junk.encode("latin-1")), FORM, (b"x-uid", sent))
     head, body = apply(position, *headers, target=f"/?{junk}", body=sent, sub=sub)

@@ -1,4 +1,4 @@
-"""What the gateway says to a browser of another origin."""
+"""The gateway's CORS headers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_origin_is_echoed_with_credentials() -> None:
 
 
 def test_headers_of_the_function_are_left_alone() -> None:
-    """What the function set itself is not overridden."""
+    """CORS headers that the function sets are not overridden."""
     assert cors.response_headers(ORIGIN, {b"access-control-allow-origin", b"access-control-expose-headers"}) == ()
 
 

@@ -1,4 +1,4 @@
-"""JWT: who may enter, who may not, and what the log says."""
+"""JWT authentication: which requests are accepted, which are refused, and what the log says."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ ALGORITHMS = [
 
 @pytest.mark.parametrize(("algorithm", "kind"), ALGORITHMS)
 def test_every_listed_algorithm_is_accepted(algorithm: str, kind: str) -> None:
-    """A token of each algorithm on the vendor's list lets in, with the JWK's alg or without."""
+    """A token of each algorithm on the vendor's list is accepted, with or without `alg` in the JWK."""
     token = sign({"sub": "alice", "exp": NOW + 1}, algorithm, kind)
     enter(token, jwk(kind))
     enter(token, jwk(kind, alg=algorithm))
@@ -128,7 +128,7 @@ def test_changed_payload_is_refused_with_every_algorithm(algorithm: str, kind: s
 
 
 def test_token_without_times_holds() -> None:
-    """A token without exp, nbf and iat lets in."""
+    """A token without exp, nbf and iat is accepted."""
     assert enter(sign()).header("authorization")
 
 
@@ -142,7 +142,7 @@ def test_token_without_times_holds() -> None:
     ],
 )
 def test_token_holds_within_its_times(claims: dict[str, Any], now: float) -> None:
-    """A token lets in from nbf and iat on, until before exp."""
+    """A token is accepted from nbf and iat until before exp."""
     enter(sign(claims), now=now)
 
 
@@ -230,7 +230,7 @@ ATTACKS: list[tuple[str, Callable[[], str], str]] = [
 
 @pytest.mark.parametrize(("make", "said"), [attack[1:] for attack in ATTACKS], ids=[attack[0] for attack in ATTACKS])
 def test_attack_is_refused_and_named(make: Callable[[], str], said: str) -> None:
-    """A token that anybody could make, or that is none, is refused, and the log says at which check."""
+    """A token that anybody could make, or that is malformed, is refused, and the log says why."""
     reason = refusal(make())
     assert reason.startswith("the token in header Authorization ")
     assert said in reason
@@ -259,12 +259,12 @@ def test_token_outside_its_times_is_refused(claims: dict[str, Any], said: str) -
 
 
 def test_infinite_time_is_refused() -> None:
-    """A number that is too large for a float is no time."""
+    """A number that is too large for a float is not a valid time."""
     assert "no time" in refusal(jwt.PyJWS().encode(b'{"exp": 1e999}', private("RSA"), "RS256"))
 
 
 def test_times_are_looked_at_after_the_signature() -> None:
-    """What a forged token claims is not told."""
+    """The claims of a forged token are not reported."""
     assert "did not make" in refusal(sign({"exp": 0}, key="other"))
 
 
@@ -278,13 +278,13 @@ def test_kid_of_another_key_is_refused() -> None:
 
 
 def test_algorithm_of_the_jwk_is_the_only_one() -> None:
-    """A JWK with alg takes no other algorithm of the same key."""
+    """A JWK with `alg` accepts no other algorithm."""
     assert 'alg "RS256"; its key takes PS256' in refusal(sign(), jwk(alg="PS256"))
 
 
 @pytest.mark.parametrize(("algorithm", "kind"), ALGORITHMS)
 def test_signature_of_any_length_is_refused(algorithm: str, kind: str) -> None:
-    """A signature of whatever length is refused, also where the library stumbles over it."""
+    """An invalid signature of any length is refused, even if the library raises another error."""
     signed = sign({"sub": "alice"}, algorithm, kind).rpartition(".")[0]
     found = authenticator(jwk(kind))
     for length in (0, 1, 63, 64, 65, 96, 132, 256, 1000):
@@ -302,7 +302,7 @@ def test_signature_of_any_length_is_refused(algorithm: str, kind: str) -> None:
 
 
 def test_limit_of_size_is_8_kilobytes() -> None:
-    """A token of 8192 bytes is looked at, one of 8193 is not."""
+    """A token of 8192 bytes is verified, one of 8193 bytes is not."""
     assert "parts" in refusal("x" * 8192)
     assert "is 8193 bytes long" in refusal("x" * 8193)
 
@@ -314,14 +314,14 @@ FORM = (b"Content-Type", b"application/x-www-form-urlencoded")
 
 def look(lookup: Any, *headers: tuple[bytes, bytes], target: str = "/", method: str = "POST", body: bytes | None = None,
          token_key: str = "RSA") -> None:  # fmt: skip
-    """Authenticate a request by a lookup; what is looked up only is not changed."""
+    """Authenticate a request with a tokenLookup; the request must not change."""
     head = RequestHead(method, target, headers)
     found = authenticator(jwk(token_key), tokenLookup=lookup)
     assert found.authenticate(head, body, NOW) == (head, body)
 
 
 def test_token_is_found_in_all_four_positions() -> None:
-    """A token may be in a header, a cookie, the query or a form, as a text or a list says."""
+    """A token may be in a header, a cookie, the query or a form, in both forms of tokenLookup."""
     token = sign().encode()
     look("header:X-Token", (b"x-TOKEN", token))
     look("header:Authorization:JWT ", (b"authorization", b"JWT " + token))
@@ -336,7 +336,7 @@ def test_token_is_found_in_all_four_positions() -> None:
 
 
 def test_places_are_tried_in_their_order() -> None:
-    """The first place of the list that holds a token decides, whichever the token is."""
+    """The first place that has a token decides, even if that token is wrong."""
     token = sign().encode()
     lookup = "header:Authorization:Bearer , cookie:t, query:t"
     look(lookup, (b"Authorization", b"Basic x"), (b"Cookie", b"t="), target=f"/?t={token.decode()}")
@@ -367,7 +367,7 @@ def test_places_are_tried_in_their_order() -> None:
     ],
 )
 def test_token_elsewhere_is_missing(lookup: str, headers: list[tuple[bytes, bytes]], kw: dict[str, Any]) -> None:
-    """Without a token in its place, or with another prefix, it is missing; the log names the place."""
+    """A token in another place, or with another prefix, counts as missing; the log names the place."""
     token = sign()
     pairs = [(name, value.replace(b"%b", token.encode())) for name, value in headers]
     if kw.get("body"):
@@ -389,7 +389,7 @@ def test_default_lookup_is_bearer() -> None:
 
 
 def test_body_is_needed_for_forms_only() -> None:
-    """The body is asked for where a form parameter is looked up or set; the query's token is a secret of the log."""
+    """The body is read only if a form parameter is looked up or set; a token in the query is hidden in the log."""
     assert not authenticator(tokenLookup="query:t,cookie:u").needs_body
     assert authenticator(tokenLookup="query:t,form:u").needs_body
     assert authenticator(claimPassBy="form:sub:uid").needs_body
@@ -447,7 +447,7 @@ def test_lists_say_which_paths_need_a_token(lists: dict[str, Any], path: str, ne
     ],
 )  # fmt: skip
 def test_other_spellings_do_not_leave_the_whitelist(path: str) -> None:
-    """A path that some server reads as another one needs a token."""
+    """A path that some servers read as another one needs a token."""
     assert "no token" in refusal(None, target=path, whitelist=["/login/*"])
 
 
@@ -455,7 +455,7 @@ def test_other_spellings_do_not_leave_the_whitelist(path: str) -> None:
     "path", ["//admin", "/./admin", "/x/../admin", "/%61dmin", "/admin;x", "/x/%2e%2e/admin", "/\\admin"]
 )
 def test_other_spellings_do_not_escape_the_blacklist(path: str) -> None:
-    """A path that some server reads as a listed one needs a token."""
+    """A path that some servers read as a listed one needs a token."""
     assert "no token" in refusal(None, target=path, blacklist=["/admin"])
 
 
@@ -463,7 +463,7 @@ def test_other_spellings_do_not_escape_the_blacklist(path: str) -> None:
 
 
 def test_claims_pass_in_all_four_positions() -> None:
-    """Claims reach the function in headers, cookies, the query and a form, whatever the client sent of them."""
+    """Claims reach the function in headers, cookies, the query and a form, whatever the client sent there."""
     passing = "header:sub:x-sub,cookie:sub:sub,query:iss:iss,form:n:n"
     found = authenticator(claimPassBy=passing)
     token = sign({"sub": "alice", "iss": "me & you", "n": 7})
@@ -482,7 +482,7 @@ def test_claims_pass_in_all_four_positions() -> None:
 
 @pytest.mark.parametrize("target", ["/public", "/private"])
 def test_smuggled_claims_are_removed_without_a_claim_of_ours(target: str) -> None:
-    """On a whitelisted path, and where the token lacks the claim, a client's own is removed all the same."""
+    """A client's own claim is removed even on a whitelisted path, and if the token lacks the claim."""
     found = authenticator(
         claimPassBy="header:uid:x-uid,query:uid:uid,cookie:uid:uid,form:uid:uid", whitelist=["/public"]
     )
@@ -540,7 +540,7 @@ JSON = st.recursive(
     st.dictionaries(st.sampled_from(["exp", "nbf", "iat", "sub"]), JSON),
 )
 def test_any_header_and_payload_enter_or_are_refused(header: dict[str, Any], claims: dict[str, Any]) -> None:
-    """Any JSON in a token, genuine or not, never raises anything but FCError, and nothing of it breaks a header."""
+    """Any JSON in a token, signed or not, raises nothing but FCError, and cannot break a header."""
     for kind in (header, {"alg": "HS256", "kid": "o"}):
         head = RequestHead("GET", "/", ((b"Authorization", b"Bearer " + forged(kind, claims).encode()),))
         with contextlib.suppress(FCError):

@@ -28,7 +28,7 @@ def test_http10_needs_no_host() -> None:
 
 @pytest.mark.parametrize("host", [b"a", b"A-b_c.test:80", b"127.0.0.1:1", b"[::1]:80", b"a.test:", b" a "])
 def test_well_formed_host_is_accepted(host: bytes) -> None:
-    """Names, addresses and ports are hosts."""
+    """Names, addresses and ports are valid hosts."""
     limits.enforce_host(RequestHead("GET", "/", ((b"Host", host),)))
 
 

@@ -8,7 +8,7 @@ from fcemu.trigger.request import RequestHead
 
 
 def test_headers_are_found_in_any_case_and_the_first_one_counts() -> None:
-    """A header is found whatever its case; of several the first is taken."""
+    """A header is found in any case; of several, the first one counts."""
     head = RequestHead("GET", "/", ((b"X-A", b"1"), (b"x-a", b"2")))
     assert head.header("x-A") == "1"
     assert head.header("x-b") is None
@@ -24,7 +24,7 @@ def test_path_and_query_are_split_at_the_first_question_mark() -> None:
     ("host", "name"), [(b"A.test:80", "a.test"), (b"[::1]:80", "[::1]"), (b"[::1]", "[::1]"), (b"a", "a")]
 )
 def test_host_name_is_lower_case_and_without_port(host: bytes, name: str) -> None:
-    """The host name has no port and no capitals."""
+    """The host name is in lower case and has no port."""
     assert RequestHead("GET", "/", ((b"Host", host),)).host_name == name
 
 

@@ -67,7 +67,7 @@ TWO = Router(
     "host", ["127.0.0.1:8080", "localhost", "[::1]:80", "anything.test", "x.cn-hangzhou.fcapp.run"]
 )
 def test_one_function_is_reached_by_any_host(host: str) -> None:
-    """With one function every host means it, and it is the public address."""
+    """With one function, every host leads to it, as its public address."""
     route = ONE.route(head(host))
     assert (route.function.functionName, route.public, route.qualifier) == ("echo", True, "LATEST")
 
@@ -85,7 +85,7 @@ def test_one_function_is_reached_by_any_host(host: str) -> None:
     ],
 )
 def test_host_names_the_function(host: str, name: str, public: bool) -> None:
-    """The local and the cloud's addresses name a function, publicly or internally."""
+    """Local addresses and those of the cloud name a function, public or internal."""
     route = TWO.route(head(host))
     assert (route.function.functionName, route.public) == (name, public)
 
@@ -105,7 +105,7 @@ def test_host_names_the_function(host: str, name: str, public: bool) -> None:
     ],
 )
 def test_unknown_address_is_404(host: str, target: str, code: str) -> None:
-    """What nobody configured answers the documented 404."""
+    """An unknown address gets the documented 404."""
     with pytest.raises(FCError) as caught:
         TWO.route(head(host, target))
     assert (caught.value.status, caught.value.code, caught.value.billed) == (404, code, False)
@@ -123,7 +123,7 @@ def test_unknown_address_is_404(host: str, target: str, code: str) -> None:
     ],
 )
 def test_custom_domain_prefers_exact_then_longest_prefix(target: str, name: str) -> None:
-    """A custom domain's exact path wins over prefixes, and the longest prefix over shorter ones."""
+    """In a custom domain, an exact path takes precedence over prefixes, and a longer prefix over a shorter one."""
     route = TWO.route(head("WS.example.com:443", target))
     assert route.function.functionName == name
     assert route.domain is not None
@@ -198,7 +198,7 @@ def test_no_host_or_path_breaks_the_router(host: str, target: str) -> None:
 
 
 def test_earlier_requests_do_not_change_the_route() -> None:
-    """However many hosts clients name, and in whatever order paths come, a request goes where it would go alone."""
+    """Earlier requests, with any hosts and paths, do not change the route of a request."""
     router = Router(account("one", "two"))
     targets = {"/": "one", "/2016-08-15/proxy/s/two/x": "two"}
     for host in ("one.localhost", "one.x.fc.aliyuncs.com"):

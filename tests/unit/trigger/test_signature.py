@@ -24,7 +24,7 @@ URL = "ws://demo.localhost:8080/room/a%20b?name=x&to=me"
 def signed(
     scheme: Scheme, *, method: str = "GET", url: str = URL, key: AccessKey = KEY, headers: dict[str, str] | None = None
 ) -> RequestHead:
-    """A request as a client of that scheme sends it at NOW."""
+    """A request as a client of this scheme sends it at NOW."""
     result = sign(method, url, key, NOW, scheme=scheme, headers=headers)
     parts = urlsplit(result.url)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
@@ -62,7 +62,7 @@ def test_what_sign_makes_verify_accepts(scheme: Scheme, key: AccessKey) -> None:
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_authenticator_passes_the_request_on_unchanged(scheme: Scheme) -> None:
-    """The authenticator lets a signed request pass as it came."""
+    """The authenticator does not change a signed request."""
     head = signed(scheme)
     assert SignatureAuthenticator(KEYS).authenticate(head, b"body", NOW) == (head, b"body")
 
@@ -82,7 +82,7 @@ def test_window_is_fifteen_minutes_both_ways(scheme: Scheme, seconds: int, words
 
 
 def test_presigned_url_is_valid_until_it_expires() -> None:
-    """A pre-signed URL is valid for its seconds and not for one more."""
+    """A pre-signed URL is valid for its time and not a second longer."""
     head = signed("presigned")
     verify(head, KEYS, NOW + WINDOW)
     assert "expired 1 s ago" in refusal(head, NOW + WINDOW + 1).reason
@@ -97,21 +97,21 @@ def test_unsigned_request_lacks_its_date_first() -> None:
 
 
 def test_unknown_key_is_named() -> None:
-    """A key that is not configured is refused by its id."""
+    """An unknown key is refused, and its id is named."""
     head = signed("fc", key=AccessKey(accessKeyId="nobody", accessKeySecret="x"))
     error = refusal(head)
     assert (error.code, error.message) == ("InvalidAccessKeyID", "invalid access key ID 'nobody'")
 
 
 def test_secret_of_another_key_does_not_sign() -> None:
-    """A right id with a wrong secret is SignatureNotMatch."""
+    """A known id with a wrong secret is SignatureNotMatch."""
     for scheme in SCHEMES:
         wrong = AccessKey(accessKeyId=KEY.accessKeyId, accessKeySecret="a guess")
         assert refusal(signed(scheme, key=wrong)).code == "SignatureNotMatch"
 
 
 def test_date_that_is_not_signed_is_not_believed() -> None:
-    """A date outside SignedHeaders could be renewed for ever, so it is refused."""
+    """A date outside SignedHeaders could be changed at will, so it is refused."""
     head = signed("acs3")
     authorization = head.header("authorization")
     assert authorization is not None
@@ -136,13 +136,13 @@ def test_sts_key_needs_its_token() -> None:
     ["", "Bearer x", "FC", "FC x", "acs :", "ACS3-HMAC-SHA256", "ACS3-HMAC-SHA256 Credential=LTAI-test", "FC a:b:c"],
 )
 def test_malformed_authorization_is_a_mismatch(authorization: str) -> None:
-    """An Authorization header that is none of the schemes is SignatureNotMatch."""
+    """An Authorization header of an unknown scheme is SignatureNotMatch."""
     head = changed(signed("fc"), "authorization", authorization.encode())
     assert refusal(head).code == "SignatureNotMatch"
 
 
 def test_secrets_are_in_no_message() -> None:
-    """Neither secret nor token nor signature is in what the client or the log is told."""
+    """Neither the client nor the log gets a secret, a token or a signature."""
     for scheme in SCHEMES:
         head = changed(signed(scheme, key=STS), "x-acs-date", b"x")
         head = RequestHead("PUT", head.target, head.headers)
@@ -161,7 +161,7 @@ _queries = st.dictionaries(_text, _text, max_size=3).map(lambda q: "&".join(f"{k
 def test_no_mutation_of_a_signed_request_is_accepted(
     scheme: Scheme, path: str, query: str, data: st.DataObject
 ) -> None:
-    """Another method, path, query, signed header, key or date than the signed one is refused.
+    """A request is refused if its method, path, query, signed header, key or date differs from the signed one.
 
     What no official client signs is out of reach: the body, a repeated query parameter, one without a value.
     """

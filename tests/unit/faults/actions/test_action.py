@@ -1,4 +1,4 @@
-"""What every fault action has."""
+"""The common parts of all fault actions."""
 
 from __future__ import annotations
 
