@@ -116,6 +116,7 @@ class PendingWebSocket:
         self._options = options
         self._on_close = on_close
         self._socket: aiohttp.ClientWebSocketResponse | None = None
+        self._handshake: aiohttp.ClientResponse | None = None
 
     def __await__(self) -> Generator[Any, None, aiohttp.ClientWebSocketResponse]:
         return self._open().__await__()
@@ -128,17 +129,27 @@ class PendingWebSocket:
     ) -> None:
         assert self._socket is not None
         await self._socket.close()
-        await self._on_close(request_id(self._socket))
+        await self._on_close(self.request_id)
 
     @property
     def is_open(self) -> bool:
         """Whether it has been opened, and not been closed."""
         return self._socket is not None and not self._socket.closed
 
+    @property
+    def request_id(self) -> str:
+        """The request id in the response to the handshake."""
+        assert self._handshake is not None
+        return self._handshake.headers.get("X-Fc-Request-Id", "")
+
+    def opened(self, websocket: object) -> bool:
+        """Whether it opened this WebSocket."""
+        return self._socket is websocket
+
     def abandon(self) -> None:
         """Drop the connection. The event loop need not run, or even exist any more."""
-        assert self._socket is not None
-        self._socket._response.close()
+        assert self._handshake is not None
+        self._handshake.close()
 
     async def _open(self) -> aiohttp.ClientWebSocketResponse:
         try:
@@ -149,10 +160,16 @@ class PendingWebSocket:
             ) from None
         # One session per socket. The socket outlives the session, and closing the socket closes the connection.
         connector = aiohttp.TCPConnector(force_close=True, resolver=aiohttp.ThreadedResolver())
-        async with aiohttp.ClientSession(connector=connector) as session:
+        # The trace is aiohttp's public way to the response of a handshake.
+        trace = aiohttp.TraceConfig()
+        trace.on_request_end.append(self._answered)
+        async with aiohttp.ClientSession(connector=connector, trace_configs=[trace]) as session:
             self._socket = await session.ws_connect(self._url, **self._options)
             session.detach()
         return self._socket
+
+    async def _answered(self, session: object, context: object, params: aiohttp.TraceRequestEndParams) -> None:
+        self._handshake = params.response
 
 
 def abandon(sockets: list[PendingWebSocket]) -> None:
@@ -170,6 +187,7 @@ def abandon(sockets: list[PendingWebSocket]) -> None:
 
 def request_id(websocket: WebSocket) -> str:
     """The request id in the answer to the handshake; empty if there is none."""
+    # aiohttp has no public way from a WebSocket to its handshake. Without this attribute, the id is unknown.
     response = getattr(websocket, "response", None) or getattr(websocket, "_response", None)
     return str(response.headers.get("X-Fc-Request-Id", "")) if response is not None else ""
 

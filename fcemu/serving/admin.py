@@ -53,7 +53,8 @@ class Admin:
         self._runner: web.AppRunner | None = None
         self.url = ""
 
-    async def __aenter__(self) -> Admin:
+    def application(self) -> web.Application:
+        """The control plane as an aiohttp application; `async with` serves it on `listen`."""
         app = web.Application(middlewares=[_only_ours])
         app.router.add_get("/", self._served)
         app.router.add_get("/instances", self._instances)
@@ -64,9 +65,12 @@ class Admin:
         app.router.add_delete("/faults/{id:\\d+}", self._remove_rule)
         app.router.add_post("/clock/advance", self._advance)
         app.router.add_post("/reset", self._reset)
+        return app
+
+    async def __aenter__(self) -> Admin:
         sock = listening_socket(self._listen)
         self.url = f"http://{address(*sock.getsockname()[:2])}"
-        self._runner = web.AppRunner(app, access_log=None)
+        self._runner = web.AppRunner(self.application(), access_log=None)
         await self._runner.setup()
         await web.SockSite(self._runner, sock).start()
         return self

@@ -286,7 +286,8 @@ class Kit:
         except TimeoutError:
             raise AssertionError(f"the WebSocket is still open after {timeout:g} s, not closed with {code}") from None
         try:
-            request_id = client.request_id(websocket)
+            ours = (socket.request_id for socket in self._sockets if socket.opened(websocket))
+            request_id = next(ours, None) or client.request_id(websocket)
             record = await self._await(lambda emulator: wait_for_end(emulator.journal, request_id))
         except TimeoutError:
             text = f"the WebSocket was closed with {actual}, but this emulator has no record of it"

@@ -28,7 +28,7 @@ from fcemu.errors import Refusal
 from fcemu.faults.actions.registry import ACTIONS
 
 ROOT = Path(__file__).parent.parent.parent
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 MODELS = [thing for thing in vars(model).values() if isinstance(thing, type) and issubclass(thing, BaseModel)]
 
 

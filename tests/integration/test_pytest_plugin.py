@@ -86,7 +86,7 @@ def test_nothing_of_fcemu_is_imported_at_start(project: Project) -> None:
         "    assert ours == {'fcemu', *testing}\n"
         "    assert not {'aiohttp', 'pydantic', 'yaml', 'psutil', 'jwt'} & sys.modules.keys()\n"
     )
-    project.run("-p", "no:asyncio", "-p", "no:xdist", passed=1)
+    project.run("-p", "no:asyncio", "-p", "no:aiohttp", "-p", "no:xdist", passed=1)
 
 
 def test_plugin_can_be_turned_off_by_the_ini_file(project: Project) -> None:

@@ -63,3 +63,60 @@ def test_refusal_says_what_is_wrong_with_the_host(hosts: tuple[bytes, ...], deta
     """A host that is missing, doubled or malformed is refused in words."""
     with pytest.raises(FCError, match=detail):
         limits.enforce_host(RequestHead("GET", "/", tuple((b"Host", host) for host in hosts)))
+
+
+@pytest.mark.parametrize(
+    ("head", "detail"),
+    [
+        (RequestHead("POST", "/", ((b"Transfer-Encoding", b"gzip"),)), "can only be `chunked`"),
+        (RequestHead("POST", "/", ((b"Transfer-Encoding", b"chunked"),) * 2), "can only be `chunked`"),
+        (RequestHead("POST", "/", ((b"Transfer-Encoding", b"chunked"),), (1, 0)), "in HTTP/1.1"),
+        (RequestHead("GET", "ftp://a/", ()), "invalid request target"),
+        (RequestHead("GET", "*", ()), "invalid request target"),
+        (RequestHead("CONNECT", "a:80", ()), "invalid request target"),
+    ],
+)
+def test_ambiguous_message_is_refused(head: RequestHead, detail: str) -> None:
+    """A transfer coding besides `chunked`, and a target that is no path, are refused."""
+    with pytest.raises(FCError, match=detail):
+        limits.enforce_message(head)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        RequestHead("GET", "/", ()),
+        RequestHead("OPTIONS", "*", ()),
+        RequestHead("POST", "/", ((b"Transfer-Encoding", b" Chunked "),)),
+    ],
+)
+def test_unambiguous_message_is_accepted(head: RequestHead) -> None:
+    """A path, the asterisk of OPTIONS and chunks are accepted."""
+    limits.enforce_message(head)
+
+
+@pytest.mark.parametrize(
+    ("head", "text"),
+    [
+        (RequestHead("GET", "/" + "x" * limits.TARGET, ()), "4097 bytes"),
+        (RequestHead("GET", "/", ((b"X", b"x" * limits.HEADERS),)), "8193 bytes"),
+        (RequestHead("POST", "/", ((b"Content-Length", b"%d" % (limits.BODY + 1)),)), str(limits.BODY)),
+    ],
+)
+def test_request_over_a_limit_is_refused(head: RequestHead, text: str) -> None:
+    """One byte more than a limit is too much."""
+    with pytest.raises(FCError, match=text):
+        limits.enforce_request(head)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        RequestHead("GET", "/" + "x" * (limits.TARGET - 1), ()),
+        RequestHead("GET", "/", ((b"X", b"x" * (limits.HEADERS - 1)),)),
+        RequestHead("POST", "/", ((b"Content-Length", b"%d" % limits.BODY),)),
+    ],
+)
+def test_request_at_a_limit_is_accepted(head: RequestHead) -> None:
+    """Exactly the limit is accepted."""
+    limits.enforce_request(head)
