@@ -17,7 +17,7 @@ install:
 
 # run all tests, or the given ones: just test tests/unit/test_clock.py -k advance
 test *arguments:
-    {{ bin }}/pytest "$@"
+    {{ bin }}/pytest {{ if arguments == "" { "-n 4 --dist loadgroup" } else { "" } }} "$@"
 
 # run the unit tests
 unit *arguments:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import signal
+import socket
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 from pathlib import Path
@@ -18,13 +19,21 @@ Served = Callable[..., Awaitable["Fcemu"]]
 Address = tuple[str, int]
 
 
-def listening(pids: Collection[int] | None = None) -> set[Address]:
-    """Where somebody on this machine listens, or these processes do."""
-    return {
-        (connection.laddr.ip, connection.laddr.port)
-        for connection in psutil.net_connections("tcp")
-        if connection.laddr and connection.status == psutil.CONN_LISTEN and (pids is None or connection.pid in pids)
-    }
+def listening(pids: Iterable[int]) -> set[Address]:
+    """Where these processes listen."""
+    found: set[Address] = set()
+    for pid in pids:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            connections = psutil.Process(pid).net_connections("tcp")
+            found |= {(c.laddr.ip, c.laddr.port) for c in connections if c.status == psutil.CONN_LISTEN}
+    return found
+
+
+def is_listened_at(address: Address) -> bool:
+    """Whether anybody listens there, known to us or not."""
+    with contextlib.suppress(OSError), socket.create_connection(address, timeout=5):
+        return True
+    return False
 
 
 def is_alive(process: psutil.Process) -> bool:
@@ -42,10 +51,10 @@ async def left(
     while True:
         found: list[psutil.Process | Address] = [process for process in processes if is_alive(process)]
         if not found:
-            found += set(addresses) & listening()
+            found += [address for address in addresses if is_listened_at(address)]
         if not found or time.monotonic() > until:
             return found
-        await asyncio.sleep(0.002)
+        await asyncio.sleep(0.01)
 
 
 class Fcemu:

@@ -29,7 +29,7 @@ class Request:
 
     Attributes:
         keep_alive: the client lets the connection carry another request.
-        raw: all its bytes, if the server's memory keeps the request.
+        raw: all its bytes, if the server's memory knew the request by them.
     """
 
     __slots__ = ("body", "connection", "head", "keep_alive", "raw")
@@ -253,8 +253,8 @@ class Connection(FlowControl):
 
     def _remember(self, data: bytes, request: Request | str) -> None:
         """Cache a request by its bytes, which are this request and nothing else, if it has no body."""
-        if isinstance(request, Request) and request.body is NO_BODY and self._server.memory.keep(data, request.head):
-            request.raw = data
+        if isinstance(request, Request) and request.body is NO_BODY:
+            self._server.memory.keep(data, request.head)
 
     def _add(self, request: Request | str) -> None:
         self._queue.append(request)

@@ -156,7 +156,13 @@ class FaultyPipe(Pipe):
 
     def connection_lost(self, exc: Exception | None) -> None:
         line = self.tunnel.line(self)
-        if exc is None and not self.peer.lost and line.queue:
+        if line.closed and not self.peer.lost:
+            # The client has time to answer its Close frame: a connection that is closed under what the client still
+            # sends is reset, and then the client may never read the frame.
+            self.lost = True
+            self.tunnel.side_gone(self)
+            self.tunnel.side_lost(self)
+        elif exc is None and not self.peer.lost and line.queue:
             self.lost = True
             self.tunnel.side_gone(self)
             line.at_end = self.peer.transport.close
@@ -172,6 +178,7 @@ class Line:
         swallows: nothing goes on any more, and neither side is notified.
         queue: the bytes on their way, each piece with when it is due.
         at_end: called once when the queue is empty.
+        closed: it has ended with a Close frame.
     """
 
     def __init__(self, tunnel: FaultyTunnel, source: FaultyPipe, direction: Direction) -> None:
@@ -179,6 +186,7 @@ class Line:
         self.swallows = False
         self.queue: deque[tuple[float, bytes]] = deque()
         self.at_end: Callable[[], None] | None = None
+        self.closed = False
         self._draw: Callable[[], float] = lambda: 0.5
         self._tunnel = tunnel
         self._source = source
@@ -224,6 +232,7 @@ class Line:
 
     def _send_close(self) -> None:
         assert self._closing is not None
+        self.closed = True
         self._push(self._closing)
         client = self._source.peer.transport
         for line in self._tunnel.lines.values():

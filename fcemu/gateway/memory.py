@@ -69,12 +69,10 @@ class Memory:
         """The head of a request that was kept; None for other bytes."""
         return self._requests.get(raw)
 
-    def keep(self, raw: bytes, head: RequestHead) -> bool:
-        """Keep what these bytes are: one whole request without a body. Returns False if they are too long."""
-        if len(raw) > LONGEST:
-            return False
-        _keep(self._requests, raw, head, REQUESTS)
-        return True
+    def keep(self, raw: bytes, head: RequestHead) -> None:
+        """Keep what these bytes are: one whole request without a body."""
+        if len(raw) <= LONGEST:
+            _keep(self._requests, raw, head, REQUESTS)
 
     def admitted(self, raw: bytes) -> Admitted | None:
         """What the present configuration says of a request that was kept; None if it was not asked yet."""

@@ -168,9 +168,8 @@ class Kit:
         """
         cut: list[Record] = []
         all_ended = self.call(lambda emulator: self._activity.ends(grace))
-        connected = client.is_connected(
-            self.port
-        )  # if not, it is only functions that have not noticed that their client is gone
+        # Without a connection, functions have only not noticed yet that their client is gone.
+        connected = client.is_connected(self.port)
         if not all_ended:
             unsubscribe = self.call(lambda emulator: emulator.journal.subscribe(cut.append))
             self.reset()

@@ -18,11 +18,20 @@ from fcemu.emulator import Emulator
 from fcemu.faults.actions.action import Socket, SocketAction
 from fcemu.faults.actions.registry import ACTIONS
 from fcemu.faults.rules import Faults
+from fcemu.gateway import faulty_tunnel
 from fcemu.gateway.tunnel import Pipe
 from fcemu.journal import FaultFired, InstanceChanged, InvocationEnded
 from fcemu.model import FaultRule
 from fcemu.model.fault import rule_with
 from tests.conftest import Serve, function
+from tests.wire import Wire, request
+
+UPGRADE = [
+    b"Connection: Upgrade",
+    b"Upgrade: websocket",
+    b"Sec-WebSocket-Version: 13",
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+]
 
 
 def opened(emulator: Emulator, path: str = "/", **options: Any) -> connect:
@@ -156,6 +165,26 @@ async def test_close_waits_for_the_end_of_a_frame(serve: Serve) -> None:
         await ws.send("y" * 200_000)
         assert await ws.recv() == "y" * 200_000
         assert await closed(ws) == 1012
+
+
+async def test_close_leaves_the_client_time_to_answer(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a client still sends after the Close frame resets nothing; its own Close frame ends the connection."""
+    monkeypatch.setattr(faulty_tunnel, "_CLOSING_TAKES", 60.0)
+    emulator = await serve(function("echo.py"), faults=[{"close": 1012, "after": {"messages": 1}}])
+    async with await Wire.open(emulator) as wire:
+        await wire.send(request("/", *UPGRADE))
+        assert (await wire.head()).status == 101
+        await wire.send(b"\x81\x82\0\0\0\0hi")
+        head, size = await wire.reader.readexactly(2)
+        assert (head, (await wire.reader.readexactly(size))[:2]) == (0x88, (1012).to_bytes(2, "big"))
+        assert await wire.reader.read() == b""
+        for _ in range(100):
+            await wire.send(b"\x81\x82\0\0\0\0hi")
+        assert not [record for record in emulator.journal.records if isinstance(record, InvocationEnded)]
+        await wire.send(b"\x88\x82\0\0\0\0\x03\xf4")
+        wire.writer.write_eof()
+        record = await ended(emulator)
+        assert (record.close_code, record.closed_by) == (1012, "fault")
 
 
 async def test_crash_ends_the_instance(serve: Serve) -> None:

@@ -38,18 +38,19 @@ def raw(number: int) -> bytes:
 def test_request_is_found_by_its_bytes_alone() -> None:
     """A request that was kept is found by identical bytes, and by no others."""
     kept = Memory()
-    assert kept.keep(raw(0), HEAD)
+    kept.keep(raw(0), HEAD)
     assert kept.request(bytes(bytearray(raw(0)))) is HEAD
     assert kept.request(raw(1)) is None
     assert kept.request(raw(0) + b"x") is None
 
 
 def test_request_that_is_too_long_is_not_kept() -> None:
-    """A request of more bytes than the bound is not kept, and the caller knows it."""
+    """A request of as many bytes as the bound is kept, and a longer one is not."""
     kept = Memory()
     longest = b"x" * memory.LONGEST
-    assert kept.keep(longest, HEAD)
-    assert not kept.keep(longest + b"x", HEAD)
+    kept.keep(longest, HEAD)
+    kept.keep(longest + b"x", HEAD)
+    assert kept.request(longest) is HEAD
     assert kept.request(longest + b"x") is None
 
 
