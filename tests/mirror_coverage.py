@@ -16,7 +16,17 @@ from pathlib import Path
 
 from tests.test_architecture import PACKAGE, PURE, ROOT
 
-FLOORS: dict[str, float] = {}
+FLOORS = {
+    "configuration/overrides.py": 97.7,
+    "configuration/serverless_devs.py": 99.4,
+    "configuration/validation.py": 97.3,
+    "configuration/yaml_lines.py": 99.3,
+    "gateway/response.py": 98.2,
+    "matrix/trial.py": 99.3,
+    "smoke/checks.py": 99.4,
+    "trigger/affinity.py": 98.4,
+    "trigger/signature.py": 98.9,
+}
 """Percent that a module's own tests reach, where that is not everything. Raise a floor when you can, never lower it."""
 
 

@@ -185,3 +185,108 @@ def test_refusal_of_head_has_no_body() -> None:
     error = FCError(Refusal.METHOD_NOT_ALLOWED, method="HEAD")
     raw = headers.refusal_bytes(error, request(method="HEAD"), None, request_id="1-a", date="now", close=False)
     assert raw.endswith(b"\r\n\r\n")
+
+
+def test_headers_that_connection_names_are_dropped_before_authentication() -> None:
+    """The headers that `Connection` names go, except those that frame and describe the body."""
+    head = request((b"Connection", b"X-Claim, content-length"), (b"X-Claim", b"forged"), (b"Content-Length", b"3"))
+    assert headers.without_hops(head).headers == ((b"Host", b"fn.localhost"), (b"Content-Length", b"3"))
+    assert headers.without_hops(plain := request((b"X-Claim", b"own"))) is plain
+
+
+@pytest.mark.parametrize(
+    ("pairs", "line"),
+    [
+        (((b"Transfer-Encoding", b"chunked"),), b"Transfer-Encoding: chunked"),
+        (((b"Content-Length", b"007"),), b"Content-Length: 7"),
+    ],
+)
+def test_body_of_a_request_is_framed_once(pairs: tuple[tuple[bytes, bytes], ...], line: bytes) -> None:
+    """The function gets one header that frames the body, written by the gateway."""
+    lines = sent(request(*pairs, method="POST"))
+    assert [each for each in lines if each.lower().startswith((b"transfer-", b"content-length"))] == [line]
+
+
+def test_request_without_host_gets_one() -> None:
+    """A client of HTTP/1.0 may leave out the Host header; the function always gets one."""
+    assert b"Host: localhost" in sent(RequestHead("GET", "/", (), version=(1, 0)))
+
+
+def test_scheme_of_a_proxy_in_front_is_kept() -> None:
+    """`X-Forwarded-Proto` is set if the client sent none."""
+    assert b"X-Forwarded-Proto: http" in sent(request())
+    lines = sent(request((b"X-Forwarded-Proto", b"https")))
+    assert [line for line in lines if line.startswith(b"X-Forwarded-Proto")] == [b"X-Forwarded-Proto: https"]
+
+
+def test_apk_is_refused_on_the_public_default_domain() -> None:
+    """A download of an Android package is refused on the vendor's public domain only."""
+    head = ResponseHead(200, b"OK", ((b"Content-Type", b"application/vnd.android.package-archive"),))
+    with pytest.raises(FCError) as caught:
+        headers.enforce_response(head, request(), route(), "external")
+    assert caught.value.refusal is Refusal.APK_DOWNLOAD
+    for host in (b"fn-vpc.localhost", b"a.test"):
+        headers.enforce_response(head, request(host=host), route(host), "external")
+
+
+LENGTH = (b"Content-Length", b"5")
+
+
+@pytest.mark.parametrize(
+    ("status", "pairs", "method", "framing"),
+    [
+        (200, (LENGTH,), "GET", [b"Content-Length: 5"]),
+        (200, (), "GET", [b"Transfer-Encoding: chunked"]),
+        (200, (LENGTH,), "HEAD", [b"Content-Length: 5"]),
+        (200, (), "HEAD", []),
+        (304, (LENGTH,), "GET", [b"Content-Length: 5"]),
+        (304, (), "GET", []),
+        (204, (LENGTH,), "GET", []),
+    ],
+)
+def test_response_is_framed_as_its_body_needs(
+    status: int, pairs: tuple[tuple[bytes, bytes], ...], method: str, framing: list[bytes]
+) -> None:
+    """A known length is announced, an unknown one is chunked, and an answer without a body has neither by itself."""
+    lines = answered(ResponseHead(status, b"X", pairs), request(method=method))
+    assert [line for line in lines if line.startswith((b"Content-Length", b"Transfer-Encoding"))] == framing
+
+
+def test_session_header_is_added() -> None:
+    """A client gets the header that names its session."""
+    head, to = ResponseHead(200, b"OK", ()), request()
+    raw = headers.response_bytes(
+        head, Body(head, "GET", rechunk=True), to, route(), request_id="1-a", date="now", close=False,
+        session_header=(b"Set-Cookie", b"s=1"),
+    )  # fmt: skip
+    assert b"\r\nSet-Cookie: s=1\r\n" in raw
+
+
+def test_client_of_http10_is_told_that_the_connection_stays() -> None:
+    """To a client of HTTP/1.0 the connection that stays open is announced."""
+    head = ResponseHead(200, b"OK", (LENGTH,))
+    old = RequestHead("GET", "/", ((b"Host", b"fn.localhost"), (b"Connection", b"keep-alive")), version=(1, 0))
+    assert b"Connection: keep-alive" in answered(head, old)
+
+
+def test_interim_answer_passes_unchanged() -> None:
+    """A 1xx answer reaches the client as the function sent it."""
+    head = ResponseHead(103, b"Early Hints", ((b"Link", b"</a>"),))
+    assert headers.interim_bytes(head) == b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+
+
+def test_preflight_is_answered_by_the_gateway() -> None:
+    """The answer to a preflight is an empty 200 that allows what was asked for."""
+    asked = request((b"Origin", b"https://x.test"), (b"Access-Control-Request-Method", b"PUT"), method="OPTIONS")
+    raw = headers.preflight_bytes(asked, route(), request_id="1-a", date="now", close=False)
+    assert raw.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert raw.endswith(b"\r\n\r\n")
+    assert b"Content-Length: 0\r\n" in raw
+    assert b"Access-Control-Allow-Origin: https://x.test" in raw
+
+
+def test_failed_initializer_answers_in_the_functions_form() -> None:
+    """The body of a failed initializer has the function's error message instead of the three keys."""
+    error = FCError(Refusal.INITIALIZATION_FAILED, detail="it failed")
+    raw = headers.refusal_bytes(error, request(), route(), request_id="1-a", date="now", close=False)
+    assert json.loads(raw.partition(b"\r\n\r\n")[2]) == {"errorMessage": "it failed"}

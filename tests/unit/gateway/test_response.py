@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fcemu.errors import FCError
+from fcemu.errors import FCError, Refusal
 from fcemu.gateway.response import Body, ResponseHead, parse_head
 
 CHUNKED = parse_head(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
@@ -114,3 +114,38 @@ def test_chunks_survive_however_they_are_cut(parts: list[bytes], data: st.DataOb
     assert got == b"".join(parts)
     assert body.done
     assert not body.surplus
+
+
+def test_head_of_another_protocol_is_a_bad_response() -> None:
+    """What is no HTTP/1 response head is 502."""
+    for raw in (b"SSH-2.0-x\r\n\r\n", b"HTTP/1.1 abc\r\n\r\n"):
+        with pytest.raises(FCError) as caught:
+            parse_head(raw)
+        assert caught.value.refusal is Refusal.BAD_RESPONSE
+
+
+def test_tap_sees_the_body_without_its_framing() -> None:
+    """A tap gets the bytes of the body, whether they came with a length, in chunks, or until the end."""
+    chunked = b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
+    until_close = ResponseHead(200, b"OK", ())
+    length = ResponseHead(200, b"OK", ((b"Content-Length", b"5"),))
+    for head, wire in ((CHUNKED, chunked), (length, b"abcde!"), (until_close, b"abcde")):
+        seen: list[bytes] = []
+        Body(head, "GET", rechunk=True, tap=seen.append).feed(wire)
+        assert b"".join(seen) == b"abcde"
+
+
+def test_body_that_has_ended_stays_ended() -> None:
+    """The end of the connection after the body's end adds nothing, and bytes after it are surplus."""
+    body = Body(ResponseHead(200, b"OK", ((b"Content-Length", b"3"),)), "GET", rechunk=True)
+    assert body.feed(b"abc") == b"abc"
+    assert body.end() == b""
+    assert body.feed(b"x") == b""
+    assert body.surplus
+
+
+def test_second_response_after_a_chunked_one_is_surplus() -> None:
+    """A response that follows the last chunk does not reach the client."""
+    body = Body(CHUNKED, "GET", rechunk=True)
+    assert body.feed(b"0\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx") == b"0\r\n\r\n"
+    assert body.surplus

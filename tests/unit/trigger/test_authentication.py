@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fcemu.clients.tokens import KeyPair
-from fcemu.errors import FCError
+from fcemu.errors import FCError, Refusal
 from fcemu.model import Account
 from fcemu.trigger.authentication import Authenticators, redacted
 from fcemu.trigger.basic_auth import BasicAuthenticator
@@ -93,3 +93,25 @@ def test_secret_parameters_are_left_out_of_a_target() -> None:
     )
     assert redacted("/a?", None) == "/a?"
     assert redacted("/a", None) == "/a"
+
+
+def test_authentication_that_cannot_be_checked_refuses_everything() -> None:
+    """An account that was made past the models, with an authType and no authConfig, fails closed."""
+    account = Account.model_validate(
+        {
+            "functions": [
+                {"functionName": "fn", "triggers": [{"triggerName": "t", "triggerConfig": {"methods": ["GET"]}}]}
+            ]
+        }
+    )
+    function = account.functions[0]
+    config = function.triggers[0].triggerConfig.model_copy(update={"authType": "jwt", "authConfig": None})
+    config.__dict__["auth"] = None
+    trigger = function.triggers[0].model_copy(update={"triggerConfig": config})
+    account = account.model_copy(update={"functions": [function.model_copy(update={"triggers": [trigger]})]})
+    head = RequestHead("GET", "/", ((b"Host", b"fn.localhost"),))
+    authenticator = Authenticators(account).of(Router(account).route(head))
+    assert authenticator is not None
+    with pytest.raises(FCError) as caught:
+        authenticator.authenticate(head, None, 0.0)
+    assert caught.value.refusal is Refusal.AUTHENTICATION_UNAVAILABLE

@@ -48,3 +48,11 @@ def test_content_length_is_a_number_or_nothing() -> None:
     """A length that is not a number counts as none."""
     assert RequestHead("GET", "/", ((b"Content-Length", b"12"),)).content_length == 12
     assert RequestHead("GET", "/", ((b"Content-Length", b"+1"),)).content_length is None
+
+
+def test_first_value_of_a_header_is_found_by_its_lower_case_name() -> None:
+    """A header is found whatever its case, an absent one is None, and all values keep their order."""
+    head = RequestHead("GET", "/", ((b"X-A", b"1"), (b"x-a", b"2")))
+    assert (head.first(b"x-a"), head.first(b"x-b")) == (b"1", None)
+    assert head.values(b"x-a") == [b"1", b"2"]
+    assert RequestHead("GET", "/", ((b"X-A", b"1"),)).values(b"x-a") == [b"1"]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from fcemu.errors import FCError
+from fcemu.errors import FCError, Refusal
 from fcemu.model import AccessKey
 from fcemu.trigger.request import RequestHead
 from fcemu.trigger.signature import SCHEMES, WINDOW, Scheme, SignatureAuthenticator, sign, verify
@@ -214,3 +214,29 @@ def test_no_mutation_of_a_signed_request_is_accepted(
 def test_arbitrary_bytes_are_refused_and_nothing_else(target: str, headers: list[tuple[bytes, bytes]]) -> None:
     """Whatever a client sends, the verifier raises a refusal and nothing else."""
     refusal(RequestHead("GET", "/" + target, tuple(headers)))
+
+
+@pytest.mark.parametrize("scheme", ["fc", "acs"])
+def test_scheme_that_signs_the_date_header_needs_it(scheme: Scheme) -> None:
+    """`x-acs-date` is no substitute for the Date header that the schemes FC and acs sign."""
+    head = without(signed(scheme), "date")
+    dated = RequestHead(head.method, head.target, (*head.headers, (b"x-acs-date", b"2024-02-22T09:21:29Z")))
+    assert refusal(dated).refusal is Refusal.MISSING_DATE
+
+
+def test_presigned_url_has_one_signature_and_a_time() -> None:
+    """A pre-signed URL with a second signature, or with an expiry that is no time, is refused."""
+    head = signed("presigned")
+    twice = RequestHead(head.method, f"{head.target}&x-fc-signature=x", head.headers)
+    assert "more than once" in refusal(twice).reason
+    target = head.target.replace("x-fc-expires=", "x-fc-expires=soon")
+    assert "not a time" in refusal(RequestHead(head.method, target, head.headers)).reason
+
+
+def test_repeated_signed_header_is_signed_sorted_and_joined() -> None:
+    """Values of a header that is sent twice are joined in one order, so that their order does not matter."""
+    result = sign("GET", URL, KEY, NOW, scheme="acs3", headers={"x-acs-extra": "a,b"})
+    pairs = [(b"Host", b"demo.localhost:8080"), (b"x-acs-extra", b"b"), (b"x-acs-extra", b"a")]
+    pairs += [(name.encode(), value.encode()) for name, value in result.headers]
+    parts = urlsplit(result.url)
+    assert verify(RequestHead("GET", f"{parts.path}?{parts.query}", tuple(pairs)), KEYS, NOW) == KEY.accessKeyId
