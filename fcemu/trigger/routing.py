@@ -58,11 +58,14 @@ class Router:
         self._functions = {f.functionName.lower(): f for f in account.functions}
         self._only = account.functions[0] if len(account.functions) == 1 else None
         self._domains = {domain.domainName: domain for domain in account.customDomains}
-        self._urls: dict[str, Route] = {}
-        self._unqualified: dict[tuple[str, bool], Route] = {}
+        self._any = self._by_trigger(self._only, True, None) if self._only and self._only.triggers else None
+        self._hosts: dict[str, Route] = {}
+        for suffix, public in (("-vpc.localhost", False), (".localhost", True)):  # the exact name of a function wins
+            for name, function in self._functions.items():
+                self._hosts.pop(name + suffix, None)
+                if function.triggers:
+                    self._hosts[name + suffix] = self._by_trigger(function, public, None)
         for function in account.functions:
-            for public in (True, False) if function.triggers else ():
-                self._unqualified[function.functionName, public] = self._by_trigger(function, public, None)
             for trigger in function.triggers:
                 for url, public in (
                     (trigger.httpTrigger.urlInternet, True),
@@ -70,7 +73,7 @@ class Router:
                 ):
                     if url:
                         host = urlsplit(url if "//" in url else f"//{url}").hostname or ""
-                        self._urls[host] = Route(function, trigger.qualifier, public, trigger)
+                        self._hosts[host] = Route(function, trigger.qualifier, public, trigger)
 
     def route(self, head: RequestHead) -> Route:
         """The route of a request.
@@ -82,17 +85,17 @@ class Router:
         host = head.host_name
         if self._domains and (domain := self._domain(host)):
             return self._by_path(domain, head)
-        if by_url := self._urls.get(host):
-            return by_url
+        if by_host := self._hosts.get(host):
+            return by_host
         by_name = self._by_name(host)
         if by_name is None or host.endswith(".aliyuncs.com"):
             target = head.header("x-fc-invocation-target")
             if match := _FC2_PATH.fullmatch(target or head.path):
                 return self._fc2(match, host, base_path="" if target else match.group(0)[: match.start(4)])
         if by_name is not None:
-            return self._by_function(*by_name)
+            return self._by_trigger(*by_name, qualifier=None)
         if self._only is not None:
-            return self._by_function(self._only, True)
+            return self._any or self._by_trigger(self._only, True, qualifier=None)
         raise FCError(
             Refusal.DOMAIN_NAME_NOT_FOUND,
             domain=host,
@@ -158,10 +161,6 @@ class Router:
         if function is None:
             raise self._no_function(name)
         return self._by_trigger(function, "-internal." not in host, qualifier, base_path)
-
-    def _by_function(self, function: Function, public: bool) -> Route:
-        """The route to a function where the request names no qualifier."""
-        return self._unqualified.get((function.functionName, public)) or self._by_trigger(function, public, None)
 
     def _by_trigger(self, function: Function, public: bool, qualifier: str | None, base_path: str = "") -> Route:
         triggers = {trigger.qualifier: trigger for trigger in function.triggers}

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fcemu.errors import FCError
+from fcemu.errors import FCError, Refusal
 from fcemu.model import Account
 from fcemu.trigger.request import RequestHead
 from fcemu.trigger.routing import Router
@@ -216,3 +216,18 @@ def test_earlier_requests_do_not_change_the_route() -> None:
         assert router.route(head).function.functionName == "one"
     with pytest.raises(FCError):
         router.route(RequestHead("GET", "/", ((b"Host", b"one.localhost"), (b"Host", b"two.localhost"))))
+
+
+@pytest.mark.parametrize("order", [("chat", "chat-vpc"), ("chat-vpc", "chat")])
+def test_exact_name_comes_before_the_internal_address(order: tuple[str, str]) -> None:
+    """A function with the name of another one's internal address is reached by it, with a trigger or without."""
+    both = account(*order)
+    route = Router(both).route(head("chat-vpc.localhost"))
+    assert (route.function.functionName, route.public) == ("chat-vpc", True)
+    bare = [
+        function.model_copy(update={"triggers": []}) if function.functionName == "chat-vpc" else function
+        for function in both.functions
+    ]
+    with pytest.raises(FCError) as caught:
+        Router(both.model_copy(update={"functions": bare})).route(head("chat-vpc.localhost"))
+    assert caught.value.refusal is Refusal.TRIGGER_NOT_FOUND
