@@ -23,7 +23,7 @@ from fcemu.gateway.upstream import Upstream
 from fcemu.journal import ClosedBy
 
 _LINGER = 10.0
-"""Seconds an instance has to read the rest after its client left ("1-10 s later": fc-semantics 8)."""
+"""Seconds an instance has to read the rest after its client left ("1-10 s later": semantics 8)."""
 
 
 _LONGEST = frames.LONGEST_CLOSE

@@ -1,4 +1,4 @@
-"""The vendor's table of errors before the handshake (PAGE; fc-semantics 14), row by row, for HTTP and for upgrades."""
+"""The vendor's table of errors before the handshake (PAGE; semantics 14), row by row, for HTTP and for upgrades."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def headings() -> dict[str, str]:
 
 
 def citations(text: str) -> list[str]:
-    """The sections that a text cites, such as 1.1 and 12 for `semantics 1.1, 12`; the older `fc-semantics` counts."""
+    """The sections that a text cites, such as 1.1 and 12 for `semantics 1.1, 12`."""
     return [number for listed in _CITATION.findall(text) for number in re.findall(_NUMBER, listed)]
 
 
@@ -60,15 +60,15 @@ def anchor(title: str) -> str:
     ("text", "expected"),
     [
         ("(semantics 2.3).", ["2.3"]),
-        ("fc-semantics 1.1, 12)", ["1.1", "12"]),
+        ("semantics 1.1, 12)", ["1.1", "12"]),
         ("semantics 1.3, 1.4 and 5.3", ["1.3", "1.4", "5.3"]),
-        ("fc-semantics 2.3; 4 KB in total", ["2.3"]),
+        ("semantics 2.3; 4 KB in total", ["2.3"]),
         ("as in semantics\n    # 7.1", ["7.1"]),
         ("semantics of HTTP", []),
     ],
 )
 def test_citations_are_read(text: str, expected: list[str]) -> None:
-    """Citations in both spellings, in lists and across lines are recognised."""
+    """Citations are found alone, in lists and across lines."""
     assert citations(text) == expected
 
 
