@@ -231,3 +231,12 @@ def test_exact_name_comes_before_the_internal_address(order: tuple[str, str]) ->
     with pytest.raises(FCError) as caught:
         Router(both.model_copy(update={"functions": bare})).route(head("chat-vpc.localhost"))
     assert caught.value.refusal is Refusal.TRIGGER_NOT_FOUND
+
+
+@pytest.mark.parametrize("host", ["echo.localhost", "echo-vpc.localhost", "other.test"])
+def test_function_without_a_trigger_is_named(host: str) -> None:
+    """Every address of a function that has no trigger gets the refusal that says so."""
+    bare = account("echo").functions[0].model_copy(update={"triggers": []})
+    with pytest.raises(FCError) as caught:
+        Router(account("echo").model_copy(update={"functions": [bare]})).route(head(host))
+    assert caught.value.refusal is Refusal.TRIGGER_NOT_FOUND
