@@ -159,7 +159,9 @@ class Gateway:
         authenticator = exchange.authenticator = self._authenticators.of(route)
         preflight = admit(route, head).preflight
         common = self.memory.common_lines(route, self._account.accountId)
-        start = None if authenticator is not None else _request_start(head, route, common)
+        start = None
+        if authenticator is None or exchange.request.raw is not None:  # else it may be changed before it is sent
+            start = _request_start(head, route, common)
         return Admitted(route, authenticator, preflight, common, start)
 
     async def _authenticate(self, exchange: Exchange, authenticator: Authenticator) -> None:
@@ -185,8 +187,10 @@ class Gateway:
             length = route.function.timeout
             exchange.deadline = self._deadlines.set(lease.started, length, exchange.time_is_up)
         websocket = _opens_websocket(exchange.head)
+        # The claims of a token change the head.
+        start = admitted.start if exchange.head is exchange.request.head else None
         request = headers.request_bytes(
-            admitted.start or _request_start(exchange.head, route, admitted.common), exchange.request_id
+            start or _request_start(exchange.head, route, admitted.common), exchange.request_id
         )
         faulty = None
         if exchange.injected is not None and not websocket:

@@ -34,7 +34,8 @@ class Admitted(NamedTuple):
         authenticator: None for an anonymous trigger or domain.
         preflight: the gateway answers the request itself.
         common: the header lines that every request to the function carries.
-        start: the head that the instance gets, up to the request id; None if authentication may change it.
+        start: the head that the instance gets if authentication leaves it unchanged, up to the request id; None if the
+            head is made when it is sent.
     """
 
     route: Route

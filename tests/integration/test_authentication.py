@@ -95,6 +95,19 @@ async def test_claims_reach_the_function_and_forged_ones_do_not(serve: Serve, cl
         assert "mallory" not in await response.text()
 
 
+async def test_claims_of_a_repeated_request_reach_the_function_each_time(
+    serve: Serve, client: aiohttp.ClientSession
+) -> None:
+    """A request that the gateway knows by its bytes gets its claims again, and forged ones are dropped again."""
+    emulator = await serve(function(triggerConfig=JWT))
+    headers = {"X-Sub": "mallory", "Authorization": f"Bearer {token()}"}
+    for _ in range(4):
+        async with client.get(f"{emulator.url}/a?sub=mallory", headers=headers) as response:
+            answer = await response.json()
+        assert headers_of(answer, "x-sub") == ["alice"]
+        assert answer["target"] == "/a?sub=alice"
+
+
 @pytest.mark.parametrize("chunked", [False, True])
 async def test_form_carries_the_token_and_the_claim(serve: Serve, client: aiohttp.ClientSession, chunked: bool) -> None:
     """A form's token is read, its claim set, and the body that the function sees has the right length."""
